@@ -1,0 +1,26 @@
+# Helpers every CMakeLists.txt of the project uses.
+
+add_library(skipstream_options INTERFACE)
+target_include_directories(skipstream_options INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR})
+target_compile_options(skipstream_options INTERFACE -Wall -Wextra -Werror)
+if(SKIPSTREAM_SANITIZER)
+  target_compile_options(skipstream_options INTERFACE -fsanitize=${SKIPSTREAM_SANITIZER} -fno-omit-frame-pointer -g)
+  target_link_options(skipstream_options INTERFACE -fsanitize=${SKIPSTREAM_SANITIZER})
+endif()
+
+# skipstream_library(name SRCS a.cc ... DEPS lib ...): a static library with our warnings.
+function(skipstream_library name)
+  cmake_parse_arguments(ARG "" "" "SRCS;DEPS" ${ARGN})
+  add_library(${name} STATIC ${ARG_SRCS})
+  target_link_libraries(${name} PUBLIC skipstream_options ${ARG_DEPS})
+endfunction()
+
+# skipstream_test(name SRCS a_test.cc ... DEPS lib ... [LABELS ...]): a GoogleTest binary,
+# registered with CTest as one test (test binaries here run for milliseconds to seconds).
+function(skipstream_test name)
+  cmake_parse_arguments(ARG "" "" "SRCS;DEPS;LABELS" ${ARGN})
+  add_executable(${name} ${ARG_SRCS})
+  target_link_libraries(${name} PRIVATE skipstream_options ${ARG_DEPS} GTest::gmock_main)
+  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES TIMEOUT 300 LABELS "${ARG_LABELS}")
+endfunction()

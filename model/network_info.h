@@ -1,0 +1,33 @@
+// What there is to know about a loaded network without its weights. Torch-free.
+#ifndef SKIPSTREAM_MODEL_NETWORK_INFO_H_
+#define SKIPSTREAM_MODEL_NETWORK_INFO_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "model/sampler/skip_tuning.h"
+
+namespace skipstream {
+
+struct NetworkInfo {
+  std::string preconditioning;  // EDMPrecond, VPPrecond or VEPrecond
+  std::string architecture;     // e.g. SongUNet
+  int channels = 0;
+  int height = 0;
+  int width = 0;
+  int num_classes = 0;                   // 0: unconditional
+  std::vector<std::string> class_names;  // empty, or num_classes names
+  int num_skips = 0;                     // K
+  // The preconditioner's own limits; 0 and infinity for EDM.
+  double sigma_min = 0.0;
+  double sigma_max = 0.0;
+  int64_t parameter_count = 0;
+  std::string sha256;   // of the whole file, lower-case hex
+  std::string license;  // as the file states it; empty if it does not
+  std::vector<SkipTuningPreset> presets;
+};
+
+}  // namespace skipstream
+
+#endif  // SKIPSTREAM_MODEL_NETWORK_INFO_H_

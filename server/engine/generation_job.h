@@ -1,0 +1,68 @@
+// What the engine is asked to do, and where the results go.
+#ifndef SKIPSTREAM_SERVER_ENGINE_GENERATION_JOB_H_
+#define SKIPSTREAM_SERVER_ENGINE_GENERATION_JOB_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "model/sampler/solver_step.h"
+#include "model/step_executor.h"
+#include "server/engine/admission.h"
+#include "server/engine/model_registry.h"
+
+namespace skipstream {
+
+using JobId = uint64_t;
+
+enum class Priority { kLow, kNormal, kHigh };
+
+struct AcceptedInfo {
+  int64_t requests_ahead = 0;     // accepted earlier and not finished
+  int64_t evaluations_ahead = 0;  // rows those still need
+  absl::Duration estimate;        // until the last image of this job, by the cost model
+};
+
+struct SampleTimings {
+  absl::Duration queued;   // accepted until its slot was allocated
+  absl::Duration running;  // slot allocated until its pixels were read out
+};
+
+// Where the results of one job go. Called on the engine's thread, in the order
+//   OnAccepted, then any of OnProgress / OnPreview / OnImage / OnSampleFailed, then OnFinished,
+// so it must not block. `sample` is the index into GenerationJob::samples. Every sample that is not
+// cut short by OnFinished(error) ends in OnImage or OnSampleFailed exactly once.
+class OutputSink {
+ public:
+  virtual ~OutputSink() = default;
+  virtual void OnAccepted(const AcceptedInfo& info) = 0;
+  virtual void OnProgress(int sample, int evaluations_done, int evaluations_total) = 0;
+  virtual void OnPreview(int sample, int evaluations_done, Pixels pixels) = 0;
+  virtual void OnImage(int sample, Pixels pixels, const SampleTimings& timings) = 0;
+  virtual void OnSampleFailed(int sample, const absl::Status& status) = 0;
+  // Exactly once, last. OK when every sample was delivered; INTERNAL when some failed (the others
+  // were delivered); CANCELLED or DEADLINE_EXCEEDED when the job was stopped.
+  virtual void OnFinished(const absl::Status& status) = 0;
+};
+
+struct SampleSpec {
+  uint64_t seed = 0;
+  int class_index = -1;  // -1: none
+};
+
+struct GenerationJob {
+  std::shared_ptr<const LoadedModel> model;
+  std::shared_ptr<const SamplingPlan> plan;  // the same for all samples
+  std::vector<SampleSpec> samples;           // at least one
+  Priority priority = Priority::kNormal;
+  int preview_every = 0;  // evaluations between previews; 0: none
+  absl::Time deadline = absl::InfiniteFuture();
+  AdmissionTicket ticket;
+  std::shared_ptr<OutputSink> sink;
+};
+
+}  // namespace skipstream
+
+#endif  // SKIPSTREAM_SERVER_ENGINE_GENERATION_JOB_H_

@@ -1,0 +1,64 @@
+// The models the server offers by name.
+#ifndef SKIPSTREAM_SERVER_ENGINE_MODEL_REGISTRY_H_
+#define SKIPSTREAM_SERVER_ENGINE_MODEL_REGISTRY_H_
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "model/network_info.h"
+#include "model/step_executor.h"
+
+namespace skipstream {
+
+// A network in an executor. Unloads it when the last reference goes: a job holds one, so running
+// requests finish on the weights they started with.
+class LoadedModel {
+ public:
+  static absl::StatusOr<std::shared_ptr<const LoadedModel>> Load(StepExecutor& executor,
+                                                                 const std::string& name,
+                                                                 const std::string& path);
+  ~LoadedModel();
+  LoadedModel(const LoadedModel&) = delete;
+  LoadedModel& operator=(const LoadedModel&) = delete;
+
+  const std::string& name() const { return name_; }
+  const NetworkInfo& info() const { return info_; }
+  NetworkId network() const { return network_; }
+
+ private:
+  LoadedModel(StepExecutor& executor, std::string name, NetworkId network, NetworkInfo info);
+
+  StepExecutor& executor_;
+  const std::string name_;
+  const NetworkId network_;
+  const NetworkInfo info_;
+};
+
+// Thread-safe.
+class ModelRegistry {
+ public:
+  // The first model added is the default one.
+  // AlreadyExists if a model of that name is there.
+  absl::Status Add(std::shared_ptr<const LoadedModel> model);
+  // NotFound (listing the names there are) if it is not there. FailedPrecondition for the default
+  // model: the server always has one.
+  absl::Status Remove(const std::string& name);
+  // An empty name means the default model. NotFound lists the names there are.
+  absl::StatusOr<std::shared_ptr<const LoadedModel>> Find(const std::string& name) const;
+  std::vector<std::shared_ptr<const LoadedModel>> List() const;  // default first, then by name
+  std::string default_name() const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::string default_name_;
+  std::map<std::string, std::shared_ptr<const LoadedModel>> models_;
+};
+
+}  // namespace skipstream
+
+#endif  // SKIPSTREAM_SERVER_ENGINE_MODEL_REGISTRY_H_
