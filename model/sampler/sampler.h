@@ -1,5 +1,6 @@
 // A sampler is a compiler, not a loop: it turns SamplingParams into a SamplingPlan and never sees a
-// tensor. Since a plan depends on nothing the network returns, every future row is known in advance.
+// tensor. Since a plan depends on nothing the network returns, every future row is known in
+// advance.
 #ifndef SKIPSTREAM_MODEL_SAMPLER_SAMPLER_H_
 #define SKIPSTREAM_MODEL_SAMPLER_SAMPLER_H_
 

@@ -1,7 +1,7 @@
 // Skip-tuning (arXiv 2402.15170): the i-th skip connection of the UNet is multiplied by rho_i.
 //
-// rho_i(sigma) = 1 + strength(sigma) * (rho_i - 1): the depth profile gives rho_i, the noise profile
-// gives strength.
+// rho_i(sigma) = 1 + strength(sigma) * (rho_i - 1): the depth profile gives rho_i, the noise
+// profile gives strength.
 #ifndef SKIPSTREAM_MODEL_SAMPLER_SKIP_TUNING_H_
 #define SKIPSTREAM_MODEL_SAMPLER_SKIP_TUNING_H_
 
@@ -34,12 +34,14 @@ using DepthProfile = std::variant<UniformDepth, LinearDepth, ExplicitDepth>;
 // --- Noise: how strongly the depth profile applies at a noise level. ---
 
 struct ConstantNoise {};  // strength 1 everywhere
-// Strength 1 where sigma_lo <= sigma <= sigma_hi, 0 elsewhere.
+// Strength 1 where sigma_lo <= sigma <= sigma_hi, 0 elsewhere. An infinite sigma_hi means no limit.
 struct WindowNoise {
   double sigma_lo = 0.0;
   double sigma_hi = 0.0;
 };
-// Linear in log sigma over the positive levels of the schedule.
+// Linear in log sigma over the positive levels of the schedule; a single level counts as the
+// highest. Churn may lift a sample above the highest level, where the strength is the same as
+// there.
 struct RampNoise {
   // True: strength 0 at the lowest level, 1 at the highest (rho decreases with noise for rho < 1;
   // the paper's "decreasing"). False: the reverse.
@@ -72,7 +74,8 @@ struct SkipTuningPreset {
 // [kMinRho, kMaxRho], or an explicit list does not have num_skips values.
 absl::StatusOr<std::vector<double>> ExpandDepth(const DepthProfile& depth, int num_skips);
 
-// OK if the profile's own numbers are in range (finite, ordered, strengths 0 to 1).
+// OK if the profile's own numbers are in range (finite except for sigma_hi, ordered,
+// strengths 0 to 1).
 absl::Status ValidateNoise(const NoiseProfile& noise);
 
 // Strength at `sigma`; `lowest` and `highest` are the schedule's smallest and largest positive
@@ -82,9 +85,9 @@ double NoiseStrength(const NoiseProfile& noise, double sigma, double lowest, dou
 // rho_i(sigma) for all skips, ready for a DenoiserTerm.
 std::vector<float> RhoAtStrength(const std::vector<double>& depth_rho, double strength);
 
-// The preset called `name` that was found for the NFE nearest to `nfe` (in log NFE; the lower one on
-// a tie), preferring entries for `solver` over entries for any solver; entries for another solver are
-// not used. NotFound (listing the names there are) if there is none.
+// The preset called `name` that was found for the NFE nearest to `nfe` (in log NFE; the lower one
+// on a tie), preferring entries for `solver` over entries for any solver; entries for another
+// solver are not used. NotFound (listing the names there are) if there is none.
 absl::StatusOr<SkipTuning> FindPreset(const std::vector<SkipTuningPreset>& presets,
                                       const std::string& name, const std::string& solver, int nfe);
 
