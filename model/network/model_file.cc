@@ -1,0 +1,101 @@
+#include "model/network/model_file.h"
+
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "model/network/presets.h"
+#include "model/network/quoted_name.h"
+
+namespace skipstream {
+namespace {
+
+constexpr size_t kMaxConfigBytes = 64 << 10;
+constexpr size_t kMaxClassesBytes = 1 << 20;
+constexpr size_t kMaxLicenseBytes = 64 << 10;
+constexpr size_t kMaxClassNameBytes = 256;
+
+const std::string* Find(const std::map<std::string, std::string>& metadata,
+                        const std::string& key) {
+  const auto it = metadata.find(key);
+  return it == metadata.end() ? nullptr : &it->second;
+}
+
+absl::StatusOr<std::vector<std::string>> ParseClasses(const std::string& text, int label_dim) {
+  constexpr char kWhat[] = "metadata 'classes'";
+  absl::StatusOr<nlohmann::json> json = ParseStrictJson(text, kWhat, kMaxClassesBytes);
+  if (!json.ok()) return json.status();
+  if (!json->is_array() || json->size() != static_cast<size_t>(label_dim)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        kWhat, " must be a list of label_dim = ", label_dim, " names, has ", json->size()));
+  }
+  std::vector<std::string> names;
+  std::set<std::string> seen;
+  for (size_t i = 0; i < json->size(); ++i) {
+    const nlohmann::json& item = (*json)[i];
+    if (!item.is_string() || item.get_ref<const std::string&>().empty() ||
+        item.get_ref<const std::string&>().size() > kMaxClassNameBytes) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(kWhat, "[", i, "] must be a name of 1 to ", kMaxClassNameBytes, " bytes"));
+    }
+    names.push_back(item.get<std::string>());
+    if (!seen.insert(names.back()).second) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(kWhat, "[", i, "] repeats ", QuotedName(names.back())));
+    }
+  }
+  return names;
+}
+
+}  // namespace
+
+absl::StatusOr<ModelDescription> ParseModelMetadata(
+    const std::map<std::string, std::string>& metadata) {
+  for (const char* key : {"preconditioning", "config"}) {
+    if (Find(metadata, key) == nullptr) {
+      return absl::InvalidArgumentError(absl::StrCat("metadata '", key, "' is missing"));
+    }
+  }
+  absl::StatusOr<nlohmann::json> json =
+      ParseStrictJson(*Find(metadata, "config"), "config", kMaxConfigBytes);
+  if (!json.ok()) return json.status();
+  FieldReader fields(*json, "config");
+  const SongUNetConfig config = ReadSongUNetConfig(fields);
+  absl::StatusOr<Preconditioning> preconditioning =
+      Preconditioning::Parse(*Find(metadata, "preconditioning"), fields);
+  if (!preconditioning.ok()) return preconditioning.status();
+  if (absl::Status status = fields.Finish(); !status.ok()) return status;
+
+  NetworkInfo info;
+  info.preconditioning = *Find(metadata, "preconditioning");
+  info.architecture = "SongUNet";
+  info.channels = config.img_channels;
+  info.height = config.img_resolution;
+  info.width = config.img_resolution;
+  info.num_classes = config.label_dim;
+  info.num_skips = config.num_skips();
+  info.sigma_min = preconditioning->sigma_min();
+  info.sigma_max = preconditioning->sigma_max();
+  if (const std::string* classes = Find(metadata, "classes"); classes != nullptr) {
+    absl::StatusOr<std::vector<std::string>> names = ParseClasses(*classes, config.label_dim);
+    if (!names.ok()) return names.status();
+    info.class_names = *std::move(names);
+  }
+  if (const std::string* skip_tuning = Find(metadata, "skip_tuning"); skip_tuning != nullptr) {
+    absl::StatusOr<std::vector<SkipTuningPreset>> presets =
+        ParsePresets(*skip_tuning, info.num_skips);
+    if (!presets.ok()) return presets.status();
+    info.presets = *std::move(presets);
+  }
+  if (const std::string* license = Find(metadata, "license"); license != nullptr) {
+    if (license->size() > kMaxLicenseBytes) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("metadata 'license' is longer than ", kMaxLicenseBytes, " bytes"));
+    }
+    info.license = *license;
+  }
+  return ModelDescription{config, *preconditioning, std::move(info)};
+}
+
+}  // namespace skipstream

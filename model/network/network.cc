@@ -1,0 +1,69 @@
+#include "model/network/network.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "ATen/core/Tensor.h"
+#include "ATen/ops/empty.h"
+#include "ATen/ops/zeros.h"
+#include "absl/strings/str_cat.h"
+#include "c10/core/InferenceMode.h"
+#include "model/network/model_file.h"
+#include "model/network/parameter_reader.h"
+#include "model/network/safetensors.h"
+#include "model/network/song_unet.h"
+
+namespace skipstream {
+
+Network::Network(NetworkInfo info, Preconditioning preconditioning, std::unique_ptr<SongUNet> unet)
+    : info_(std::move(info)), preconditioning_(preconditioning), unet_(std::move(unet)) {}
+
+Network::~Network() = default;
+
+absl::StatusOr<std::unique_ptr<Network>> Network::Load(const std::string& path,
+                                                       const std::string& prefix) {
+  const c10::InferenceMode inference;
+  absl::StatusOr<SafetensorsFile> file = SafetensorsFile::Open(path);
+  if (!file.ok()) return file.status();
+  const auto with_path = [&](const absl::Status& status) {
+    return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
+  };
+  absl::StatusOr<ModelDescription> model = ParseModelMetadata(file->metadata());
+  if (!model.ok()) return with_path(model.status());
+  ParameterReader reader(*file, prefix);
+  auto unet = std::make_unique<SongUNet>(model->config, reader);
+  if (absl::Status status = reader.Finish(); !status.ok()) return with_path(status);
+  model->info.parameter_count = reader.parameter_count();
+  absl::StatusOr<std::string> sha256 = file->Sha256();
+  if (!sha256.ok()) return sha256.status();
+  model->info.sha256 = *std::move(sha256);
+  return std::unique_ptr<Network>(
+      new Network(std::move(model->info), model->preconditioning, std::move(unet)));
+}
+
+at::Tensor Network::Denoise(const at::Tensor& x, absl::Span<const DenoiserRow> rows) const {
+  const c10::InferenceMode inference;
+  const int64_t batch = x.size(0);
+  at::Tensor scalings = at::empty({4, batch, 1, 1, 1}, at::kFloat);  // c_skip, c_out, c_in, c_noise
+  at::Tensor rho = at::empty({batch, info_.num_skips}, at::kFloat);
+  at::Tensor labels;
+  if (info_.num_classes > 0) labels = at::zeros({batch, info_.num_classes}, at::kFloat);
+  for (int64_t b = 0; b < batch; ++b) {
+    const DenoiserRow& row = rows[b];
+    const PreconditioningCoefficients c = preconditioning_.At(row.sigma, row.conditioning_sigma);
+    float* scaling = scalings.mutable_data_ptr<float>() + b;
+    scaling[0] = c.c_skip;
+    scaling[batch] = c.c_out;
+    scaling[2 * batch] = c.c_in;
+    scaling[3 * batch] = c.c_noise;
+    std::copy(row.rho.begin(), row.rho.end(), rho.mutable_data_ptr<float>() + b * info_.num_skips);
+    if (row.class_index >= 0) {
+      labels.mutable_data_ptr<float>()[b * info_.num_classes + row.class_index] = 1.0f;
+    }
+  }
+  const at::Tensor scaled = x.mul(scalings[2]).contiguous(at::MemoryFormat::ChannelsLast);
+  const at::Tensor f = unet_->Forward(scaled, scalings[3].flatten(), labels, rho);
+  return x.mul(scalings[0]).add_(f.mul(scalings[1])).contiguous();
+}
+
+}  // namespace skipstream

@@ -1,0 +1,56 @@
+// A denoiser: a network from a model file with its preconditioning, every input per row.
+#ifndef SKIPSTREAM_MODEL_NETWORK_NETWORK_H_
+#define SKIPSTREAM_MODEL_NETWORK_NETWORK_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "model/network/preconditioning.h"
+#include "model/network_info.h"
+
+namespace at {
+class Tensor;
+}
+
+namespace skipstream {
+
+class SongUNet;
+
+// Conditions of one row of a batch.
+struct DenoiserRow {
+  double sigma = 0.0;               // noise level of the image
+  double conditioning_sigma = 0.0;  // noise level the network is told
+  int class_index = -1;             // -1: none
+  absl::Span<const float> rho;      // [K], index 0 the deepest skip
+};
+
+// Immutable once loaded; usable from several threads. Uses the calling thread's LibTorch settings.
+class Network {
+ public:
+  // Loads a model file. `prefix` stands before every parameter name of the file ("" in model
+  // files); tensors without it are not looked at. InvalidArgument (Unimplemented for a form of
+  // network that is not built), naming the file and what is wrong with it, unless everything fits.
+  // May throw what LibTorch throws when memory runs out.
+  static absl::StatusOr<std::unique_ptr<Network>> Load(const std::string& path,
+                                                       const std::string& prefix = "");
+  ~Network();
+
+  const NetworkInfo& info() const { return info_; }
+
+  // D(x) for x [B, C, H, W], contiguous float32; rows.size() is B and every row is in range. The
+  // result has the form of x. Throws c10::Error.
+  at::Tensor Denoise(const at::Tensor& x, absl::Span<const DenoiserRow> rows) const;
+
+ private:
+  Network(NetworkInfo info, Preconditioning preconditioning, std::unique_ptr<SongUNet> unet);
+
+  NetworkInfo info_;
+  Preconditioning preconditioning_;
+  std::unique_ptr<SongUNet> unet_;
+};
+
+}  // namespace skipstream
+
+#endif  // SKIPSTREAM_MODEL_NETWORK_NETWORK_H_

@@ -1,0 +1,33 @@
+// The metadata key `skip_tuning` of a model file: recommended settings that travel with the
+// weights.
+//
+//   {"presets": [{"name": "default", "nfe": 9, "solver": "heun", "rho": 1.05,
+//                 "noise": {"window": [5, 80]}}, ...]}
+//
+// name    1 to 64 characters; one entry per (name, nfe, solver)
+// nfe     1 to 100000: what the setting was found for
+// solver  a solver's name; absent: any
+// depth   exactly one of   "rho": r
+//                          "rho_bottom": r, "rho_top": r     deepest and shallowest skip
+//                          "rho_list": [r, ...]              K values, deepest first
+// noise   absent: the same at every level; or an object with exactly one of
+//                          "window": [sigma_lo, sigma_hi]
+//                          "ramp": "strongest_at_high_sigma" or "strongest_at_low_sigma"
+//                          "knots": [[sigma, strength], ...] sigma increasing, strength 0 to 1
+#ifndef SKIPSTREAM_MODEL_NETWORK_PRESETS_H_
+#define SKIPSTREAM_MODEL_NETWORK_PRESETS_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "model/sampler/skip_tuning.h"
+
+namespace skipstream {
+
+// InvalidArgument, naming the entry and field, for anything that is not of the form above.
+absl::StatusOr<std::vector<SkipTuningPreset>> ParsePresets(const std::string& json, int num_skips);
+
+}  // namespace skipstream
+
+#endif  // SKIPSTREAM_MODEL_NETWORK_PRESETS_H_

@@ -1,0 +1,54 @@
+// The registers of samples in flight (model/sampler/solver_step.h), on a CPU. No LibTorch.
+#ifndef SKIPSTREAM_MODEL_TORCH_SLOTS_H_
+#define SKIPSTREAM_MODEL_TORCH_SLOTS_H_
+
+#include <array>
+#include <cstddef>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "model/sampler/solver_step.h"
+
+namespace skipstream {
+
+// Registers of one slot, float64, each with the same number of elements. Memory comes on first use
+// and stays for the next sample. For one thread.
+class SlotRegisters {
+ public:
+  // A fresh sample: every register is unwritten.
+  void Reset(size_t elements);
+
+  // base = eval = latent_scale * latents + noise_scale * noise; a span whose scale is 0 may be
+  // empty.
+  void Initialize(double latent_scale, absl::Span<const double> latents, double noise_scale,
+                  absl::Span<const double> noise);
+
+  // Gathers the next D: starts with weight * denoised, or adds it for every term but the first.
+  // False if `denoised` holds a value that is not finite.
+  bool AddDenoised(bool first, double weight, absl::Span<const float> denoised);
+
+  // Takes over the gathered D and applies a step's matrix. `noise` is read only if a coefficient
+  // says so. Internal if the step reads a register nobody wrote, or base or eval end up not finite.
+  absl::Status Apply(const SolverStep& step, absl::Span<const double> noise);
+
+  bool written(Register reg) const { return written_[reg]; }
+  // Contents of a written register other than kNoise.
+  absl::Span<const double> Get(Register reg) const { return registers_[reg]; }
+
+ private:
+  std::vector<double>& Writable(Register reg);
+  absl::Status Combine(const std::array<double, kNumRegisters>& coefficients,
+                       absl::Span<const double> noise, std::vector<double>& out) const;
+
+  size_t elements_ = 0;
+  std::array<std::vector<double>, kNumRegisters> registers_;  // [kNoise] stays empty
+  std::array<bool, kNumRegisters> written_{};
+  std::vector<double> gathered_;  // the next D, while its terms come in
+  std::array<std::vector<double>, kNumUpdateRows>
+      next_;  // results of Apply before they are committed
+};
+
+}  // namespace skipstream
+
+#endif  // SKIPSTREAM_MODEL_TORCH_SLOTS_H_
