@@ -15,6 +15,8 @@
 
 namespace skipstream {
 
+struct ModelMetrics;
+
 // A network in an executor. Unloads it when the last reference goes: a job holds one, so running
 // requests finish on the weights they started with.
 class LoadedModel {
@@ -42,6 +44,9 @@ class LoadedModel {
 // Thread-safe.
 class ModelRegistry {
  public:
+  // `metrics` outlives this object and may be null in tests.
+  explicit ModelRegistry(ModelMetrics* metrics = nullptr) : metrics_(metrics) {}
+
   // The first model added is the default one.
   // AlreadyExists if a model of that name is there.
   absl::Status Add(std::shared_ptr<const LoadedModel> model);
@@ -54,6 +59,7 @@ class ModelRegistry {
   std::string default_name() const;
 
  private:
+  ModelMetrics* const metrics_;
   mutable std::mutex mutex_;
   std::string default_name_;
   std::map<std::string, std::shared_ptr<const LoadedModel>> models_;

@@ -1,0 +1,99 @@
+#include "server/engine/admission.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/engine/error_details.h"
+
+namespace skipstream {
+namespace {
+
+// A refused client that came back sooner would only be refused again.
+constexpr absl::Duration kMinRetryAfter = absl::Milliseconds(100);
+
+}  // namespace
+
+AdmissionTicket::AdmissionTicket(AdmissionTicket&& other) noexcept
+    : admission_(std::exchange(other.admission_, nullptr)),
+      evaluations_(std::exchange(other.evaluations_, 0)) {}
+
+AdmissionTicket& AdmissionTicket::operator=(AdmissionTicket&& other) noexcept {
+  if (this != &other) {
+    Release();
+    admission_ = std::exchange(other.admission_, nullptr);
+    evaluations_ = std::exchange(other.evaluations_, 0);
+  }
+  return *this;
+}
+
+AdmissionTicket::~AdmissionTicket() { Release(); }
+
+void AdmissionTicket::Release() {
+  if (admission_ != nullptr) admission_->Release(evaluations_);
+  admission_ = nullptr;
+}
+
+Admission::Admission(const Options& options, std::function<absl::Duration(int64_t)> retry_after)
+    : options_(options), retry_after_(std::move(retry_after)) {}
+
+absl::StatusOr<AdmissionTicket> Admission::Admit(int64_t evaluations) {
+  int64_t requests = 0;
+  int64_t outstanding = 0;
+  {
+    std::lock_guard lock(mutex_);
+    if (closed_) {
+      absl::Status status = absl::UnavailableError("the server is draining");
+      SetReason(status, "DRAINING");
+      return status;
+    }
+    if (evaluations <= options_.max_evaluations - evaluations_ &&
+        requests_ < options_.max_requests) {
+      ++requests_;
+      evaluations_ += evaluations;
+      return AdmissionTicket(this, evaluations);
+    }
+    requests = requests_;
+    outstanding = evaluations_;
+  }
+  if (evaluations > options_.max_evaluations) {
+    absl::Status status = absl::ResourceExhaustedError(
+        absl::StrCat("the request needs ", evaluations, " evaluations; this server takes at most ",
+                     options_.max_evaluations, " at once"));
+    SetReason(status, "REQUEST_TOO_LARGE");
+    return status;
+  }
+  absl::Status status = absl::ResourceExhaustedError(
+      absl::StrCat("the queue is full: ", requests, " of ", options_.max_requests, " requests with ",
+                   outstanding, " of ", options_.max_evaluations, " evaluations are accepted"));
+  SetReason(status, "QUEUE_FULL");
+  // There is room once the excess is done, or, if the number of requests is the bound, once a request of
+  // average size is.
+  int64_t until_room = std::max<int64_t>(0, outstanding + evaluations - options_.max_evaluations);
+  if (requests >= options_.max_requests) until_room = std::max(until_room, outstanding / requests);
+  SetRetryAfter(status, std::max(kMinRetryAfter, retry_after_(until_room)));
+  return status;
+}
+
+void Admission::Close() {
+  std::lock_guard lock(mutex_);
+  closed_ = true;
+}
+
+int64_t Admission::outstanding_requests() const {
+  std::lock_guard lock(mutex_);
+  return requests_;
+}
+
+int64_t Admission::outstanding_evaluations() const {
+  std::lock_guard lock(mutex_);
+  return evaluations_;
+}
+
+void Admission::Release(int64_t evaluations) {
+  std::lock_guard lock(mutex_);
+  --requests_;
+  evaluations_ -= evaluations;
+}
+
+}  // namespace skipstream

@@ -1,0 +1,377 @@
+#include "server/engine/engine.h"
+
+#include <algorithm>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "prometheus/registry.h"
+#include "server/engine/error_details.h"
+
+namespace skipstream {
+
+struct Engine::UnexposedMetrics {
+  prometheus::Registry registry;
+  EngineMetrics metrics{registry};
+};
+
+absl::Status Engine::Options::Validate() const {
+  if (failures_until_unhealthy < 1) {
+    return absl::InvalidArgumentError("failures_until_unhealthy must be at least 1");
+  }
+  if (unhealthy_retry <= absl::ZeroDuration()) {
+    return absl::InvalidArgumentError("unhealthy_retry must be positive");
+  }
+  if (slot_retry <= absl::ZeroDuration()) {
+    return absl::InvalidArgumentError("slot_retry must be positive");
+  }
+  if (scheduler.ageing_per_row <= absl::ZeroDuration()) {
+    return absl::InvalidArgumentError("scheduler.ageing_per_row must be positive");
+  }
+  if (scheduler.rows_per_priority_class < 0) {
+    return absl::InvalidArgumentError("scheduler.rows_per_priority_class must not be negative");
+  }
+  int previous_rows = 0;
+  for (const BucketTiming& timing : profile) {
+    if (timing.rows <= previous_rows || timing.duration <= absl::ZeroDuration()) {
+      return absl::InvalidArgumentError(
+          "profile must have ascending rows, each with a positive duration");
+    }
+    previous_rows = timing.rows;
+  }
+  return absl::OkStatus();
+}
+
+Engine::Engine(const Options& options, StepExecutor& executor, const Clock& clock,
+               EngineMetrics* metrics)
+    : options_(options),
+      executor_(executor),
+      clock_(clock),
+      unexposed_metrics_(metrics == nullptr ? std::make_unique<UnexposedMetrics>() : nullptr),
+      metrics_(metrics == nullptr ? unexposed_metrics_->metrics : *metrics),
+      cost_model_(options.profile, executor.max_batch()),
+      scheduler_(options.scheduler) {
+  metrics_.slots.Set(executor.num_slots());
+  for (int rows : cost_model_.Buckets()) metrics_.evaluation_seconds.With({absl::StrCat(rows)});
+}
+
+Engine::~Engine() = default;
+
+// --- Jobs ---
+
+void Engine::AddJob(JobId id, GenerationJob spec) {
+  const absl::Time now = clock_.Now();
+  const int num_samples = static_cast<int>(spec.samples.size());
+  Job& job = jobs_[id];
+  job.id = id;
+  job.spec = std::move(spec);
+  job.accepted = now;
+  job.rows_per_sample = job.spec.plan->rows();
+  job.images = &metrics_.images.With({job.spec.model->name()});
+  job.evaluations = &metrics_.evaluations.With({job.spec.model->name()});
+
+  AcceptedInfo info;
+  info.requests_ahead = static_cast<int64_t>(jobs_.size()) - 1;
+  info.evaluations_ahead = outstanding_rows_;
+  info.estimate =
+      cost_model_.EstimateRequest(outstanding_rows_, num_samples, job.rows_per_sample);
+
+  for (int i = 0; i < num_samples; ++i) {
+    const SampleId sample = next_sample_++;
+    samples_[sample].job = &job;
+    samples_[sample].index = i;
+    job.open.push_back(sample);
+    scheduler_.Add(sample, {.network = job.spec.model->network(),
+                            .priority = job.spec.priority,
+                            .accepted = now,
+                            .remaining_rows = job.rows_per_sample});
+  }
+  outstanding_rows_ += int64_t{num_samples} * job.rows_per_sample;
+  ++waiting_jobs_;
+  if (job.spec.deadline != absl::InfiniteFuture()) deadlines_.insert({job.spec.deadline, id});
+  job.spec.sink->OnAccepted(info);
+}
+
+void Engine::CancelJob(JobId id) { StopJob(id, absl::CancelledError("the request was cancelled")); }
+
+void Engine::CancelAll() {
+  while (!jobs_.empty()) CancelJob(jobs_.begin()->first);
+  UpdateGauges();
+}
+
+void Engine::StopJob(JobId id, const absl::Status& status) {
+  const auto it = jobs_.find(id);
+  if (it == jobs_.end()) return;
+  metrics_.cancelled.With({it->second.started ? "running" : "waiting"}).Increment();
+  while (!it->second.open.empty()) EndSample(it->second.open.back());
+  FinishJob(id, status);
+}
+
+void Engine::FinishJobIfComplete(Job& job) {
+  if (!job.open.empty()) return;
+  if (job.failed_samples == 0) {
+    FinishJob(job.id, absl::OkStatus());
+    return;
+  }
+  absl::Status status = absl::InternalError(
+      absl::StrCat(job.failed_samples, " of ", job.spec.samples.size(),
+                   job.spec.samples.size() == 1 ? " image" : " images",
+                   " failed: ", job.first_failure.message()));
+  SetReason(status, GetReason(job.first_failure));
+  FinishJob(job.id, status);
+}
+
+void Engine::FinishJob(JobId id, const absl::Status& status) {
+  std::shared_ptr<OutputSink> sink;
+  {
+    // The ticket and the reference to the model go before the client hears of the end, so that it finds
+    // the room it made.
+    const auto job = jobs_.extract(id);
+    sink = std::move(job.mapped().spec.sink);
+    deadlines_.erase({job.mapped().spec.deadline, id});
+    if (!job.mapped().started) --waiting_jobs_;
+  }
+  ++finished_jobs_;
+  sink->OnFinished(status);
+}
+
+// --- Batches ---
+
+void Engine::Step() {
+  const absl::Time now = clock_.Now();
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
+    StopJob(deadlines_.begin()->second,
+            absl::DeadlineExceededError("the deadline passed before the request was done"));
+  }
+  if (!healthy_ && healthy_again_at_ <= now) SetHealthy(true);
+  if (slot_retry_at_ <= now) slot_retry_at_ = absl::InfinitePast();
+  while (static_cast<int>(batches_.size()) < executor_.max_in_flight()) {
+    if (!SubmitBatch(now)) break;
+  }
+  UpdateGauges();
+}
+
+bool Engine::SubmitBatch(absl::Time now) {
+  const int free_slots = slot_retry_at_ > now ? 0 : executor_.num_slots() - slots_in_use_;
+  const std::vector<SampleId> picked = scheduler_.Pick(executor_.max_batch(), free_slots);
+  if (picked.empty()) return false;
+
+  StepBatch batch;
+  BatchInFlight in_flight;
+  for (const SampleId id : picked) {
+    if (!samples_.at(id).started && !StartSample(id, now)) continue;
+    const Sample& sample = samples_.at(id);
+    batch.network = sample.job->spec.model->network();
+    batch.rows.push_back(NextRow(sample));
+    const std::vector<DenoiserTerm>& terms = sample.job->spec.plan->steps[sample.next_step].terms;
+    in_flight.rows.push_back({id, sample.next_term + 1 == static_cast<int>(terms.size())});
+    in_flight.evaluations = sample.job->evaluations;
+  }
+  // Nobody got a slot or everybody failed to start: others may have a row.
+  if (batch.rows.empty()) return true;
+
+  batch.id = next_operation_++;
+  metrics_.batch_rows.Observe(static_cast<double>(batch.rows.size()));
+  const BatchInFlight& submitted = batches_[batch.id] = std::move(in_flight);
+  executor_.Submit(std::move(batch));
+  for (const BatchInFlight::Row& row : submitted.rows) AdvancePastSubmittedRow(row.sample);
+  return true;
+}
+
+bool Engine::StartSample(SampleId id, absl::Time now) {
+  if (slot_retry_at_ > now) return false;
+  Sample& sample = samples_.at(id);
+  Job& job = *sample.job;
+  const absl::StatusOr<SlotId> slot =
+      executor_.AllocateSlot({.network = job.spec.model->network(),
+                              .seed = job.spec.samples[sample.index].seed,
+                              .plan = job.spec.plan});
+  if (absl::IsResourceExhausted(slot.status())) {
+    slot_retry_at_ = now + options_.slot_retry;
+    return false;
+  }
+  if (!slot.ok()) {
+    FailSample(id, slot.status(), "SAMPLE_FAILED");
+    return false;
+  }
+  sample.slot = *slot;
+  sample.started = now;
+  ++slots_in_use_;
+  ++running_samples_;
+  if (!job.started) --waiting_jobs_;
+  job.started = true;
+  metrics_.queue_seconds.Observe(absl::ToDoubleSeconds(now - job.accepted));
+  return true;
+}
+
+EvalRow Engine::NextRow(const Sample& sample) const {
+  const GenerationJob& spec = sample.job->spec;
+  return {.slot = *sample.slot,
+          .class_index = spec.samples[sample.index].class_index,
+          .plan = spec.plan,
+          .step = sample.next_step,
+          .term = sample.next_term};
+}
+
+void Engine::AdvancePastSubmittedRow(SampleId id) {
+  Sample& sample = samples_.at(id);
+  const GenerationJob& spec = sample.job->spec;
+  const int terms = static_cast<int>(spec.plan->steps[sample.next_step].terms.size());
+  scheduler_.RowSubmitted(id);
+  if (++sample.next_term < terms) return;
+  sample.next_term = 0;
+  ++sample.next_step;
+  if (sample.next_step == spec.plan->nfe()) {
+    QueueReadOut(id, sample, ReadOutKind::kFinal);
+    ReleaseSlot(sample);
+  } else if (spec.preview_every > 0 && sample.next_step % spec.preview_every == 0) {
+    QueueReadOut(id, sample, ReadOutKind::kPreview);
+  }
+}
+
+void Engine::QueueReadOut(SampleId id, const Sample& sample, ReadOutKind kind) {
+  const uint64_t read_out = next_operation_++;
+  read_outs_[read_out] = {id, kind, sample.next_step};
+  executor_.ReadOut(read_out, *sample.slot, kind);
+}
+
+void Engine::ReleaseSlot(Sample& sample) {
+  executor_.FreeSlot(*sample.slot);
+  sample.slot.reset();
+  --slots_in_use_;
+  slot_retry_at_ = absl::InfinitePast();
+}
+
+// --- Completions ---
+
+void Engine::OnBatchDone(const BatchResult& result) {
+  const auto node = batches_.extract(result.id);
+  const BatchInFlight& batch = node.mapped();
+  absl::Status status = result.status;
+  if (status.ok() && result.row_status.size() != batch.rows.size()) {
+    status = absl::InternalError(absl::StrCat("the executor reported ", result.row_status.size(),
+                                              " results for ", batch.rows.size(), " rows"));
+  }
+  RecordHealth(status.ok());
+  if (!status.ok()) {
+    metrics_.executor_failures.Increment();
+    for (const BatchInFlight::Row& row : batch.rows) {
+      FailSample(row.sample, status, "EXECUTOR_FAILED");
+    }
+    return;
+  }
+  const int rows = static_cast<int>(batch.rows.size());
+  cost_model_.Record(rows, result.busy);
+  batch.evaluations->Increment(rows);
+  metrics_.evaluation_seconds.With({absl::StrCat(cost_model_.BucketOf(rows))})
+      .Observe(absl::ToDoubleSeconds(result.busy));
+  for (int i = 0; i < rows; ++i) {
+    if (result.row_status[i].ok()) {
+      RowDone(batch.rows[i].sample, batch.rows[i].ends_step);
+    } else {
+      FailSample(batch.rows[i].sample, result.row_status[i], "SAMPLE_FAILED");
+    }
+  }
+}
+
+void Engine::RowDone(SampleId id, bool ends_step) {
+  const auto it = samples_.find(id);
+  if (it == samples_.end()) return;
+  Sample& sample = it->second;
+  ++sample.rows_done;
+  --outstanding_rows_;
+  if (!ends_step) return;
+  ++sample.steps_done;
+  const GenerationJob& spec = sample.job->spec;
+  spec.sink->OnProgress(sample.index, sample.steps_done, spec.plan->nfe());
+  DeliverIfComplete(id);
+}
+
+void Engine::OnReadOut(ReadOutResult result) {
+  const PendingReadOut read_out = read_outs_.extract(result.id).mapped();
+  if (!result.status.ok()) {
+    metrics_.executor_failures.Increment();
+    FailSample(read_out.sample, result.status, "EXECUTOR_FAILED");
+    return;
+  }
+  const auto it = samples_.find(read_out.sample);
+  if (it == samples_.end()) return;
+  Sample& sample = it->second;
+  if (read_out.kind == ReadOutKind::kPreview) {
+    sample.job->spec.sink->OnPreview(sample.index, read_out.steps_done, std::move(result.pixels));
+    return;
+  }
+  sample.image = std::move(result.pixels);
+  DeliverIfComplete(read_out.sample);
+}
+
+// The pixels count only once every row is known to be good, whichever report comes first.
+void Engine::DeliverIfComplete(SampleId id) {
+  Sample& sample = samples_.at(id);
+  Job& job = *sample.job;
+  if (!sample.image || sample.steps_done < job.spec.plan->nfe()) return;
+  const SampleTimings timings = {.queued = *sample.started - job.accepted,
+                                 .running = clock_.Now() - *sample.started};
+  job.images->Increment();
+  job.spec.sink->OnImage(sample.index, *std::move(sample.image), timings);
+  EndSample(id);
+  FinishJobIfComplete(job);
+}
+
+void Engine::FailSample(SampleId id, const absl::Status& cause, absl::string_view reason) {
+  const auto it = samples_.find(id);
+  if (it == samples_.end()) return;
+  Job& job = *it->second.job;
+  absl::Status status = absl::InternalError(cause.message());
+  SetReason(status, reason);
+  if (++job.failed_samples == 1) job.first_failure = status;
+  job.spec.sink->OnSampleFailed(it->second.index, status);
+  EndSample(id);
+  FinishJobIfComplete(job);
+}
+
+void Engine::EndSample(SampleId id) {
+  Sample& sample = samples_.at(id);
+  Job& job = *sample.job;
+  if (sample.slot) ReleaseSlot(sample);
+  if (sample.started) --running_samples_;
+  outstanding_rows_ -= job.rows_per_sample - sample.rows_done;
+  scheduler_.Remove(id);
+  std::erase(job.open, id);
+  samples_.erase(id);
+}
+
+// --- Health and time ---
+
+void Engine::RecordHealth(bool batch_ok) {
+  if (batch_ok) {
+    failures_in_a_row_ = 0;
+    SetHealthy(true);
+    return;
+  }
+  if (++failures_in_a_row_ < options_.failures_until_unhealthy) return;
+  healthy_again_at_ = clock_.Now() + options_.unhealthy_retry;
+  SetHealthy(false);
+}
+
+void Engine::SetHealthy(bool healthy) {
+  if (healthy == healthy_) return;
+  healthy_ = healthy;
+  if (health_callback_) health_callback_(healthy);
+}
+
+absl::Time Engine::NextWakeup() const {
+  absl::Time wakeup = absl::InfiniteFuture();
+  if (!deadlines_.empty()) wakeup = deadlines_.begin()->first;
+  if (!healthy_) wakeup = std::min(wakeup, healthy_again_at_);
+  if (slot_retry_at_ != absl::InfinitePast()) wakeup = std::min(wakeup, slot_retry_at_);
+  return wakeup;
+}
+
+void Engine::UpdateGauges() {
+  metrics_.waiting_requests.Set(static_cast<double>(waiting_jobs_));
+  metrics_.waiting_evaluations.Set(static_cast<double>(outstanding_rows_));
+  metrics_.running_samples.Set(static_cast<double>(running_samples_));
+  metrics_.slots_in_use.Set(slots_in_use_);
+}
+
+}  // namespace skipstream

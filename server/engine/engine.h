@@ -1,0 +1,190 @@
+// The batching engine: turns the samples of all accepted jobs into batches, one row per sample and
+// evaluation, and hands the results to the jobs' sinks.
+#ifndef SKIPSTREAM_SERVER_ENGINE_ENGINE_H_
+#define SKIPSTREAM_SERVER_ENGINE_ENGINE_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "model/step_executor.h"
+#include "prometheus/counter.h"
+#include "server/engine/clock.h"
+#include "server/engine/cost_model.h"
+#include "server/engine/generation_job.h"
+#include "server/engine/scheduler.h"
+#include "server/metrics/metrics.h"
+
+namespace skipstream {
+
+// Single-threaded and driven by calls: whoever owns it passes jobs, cancellations and the executor's
+// completions in, and calls Step() after each lot of them. Nothing blocks and nothing happens on its
+// own, so a test drives it step by step; EngineThread is the thread around it.
+//
+// The life of a sample: it waits; the batch that takes its first row gives it a slot; it contributes at
+// most one row per batch, in the order of its plan; behind its last row the final read-out is queued and
+// the slot freed in the same breath (the executor is one stream), so that a waiting sample can take it at
+// once; it ends when the pixels arrive. As a plan is known in advance, the next row is submitted before
+// the former has completed whenever the executor takes several batches in flight.
+//
+// A sample that has ended early (cancelled, expired, failed) is forgotten at once and its slot freed;
+// completions of what it still had in flight find nobody and are dropped.
+//
+// Sinks and the health callback are called from inside the methods and must not call back.
+class Engine {
+ public:
+  struct Options {
+    // What StepExecutor::WarmUp measured; the start of the cost model. Empty: estimates are zero until
+    // batches have run.
+    std::vector<BucketTiming> profile = {};
+    // So many failed batches in a row make the engine unhealthy. At least 1.
+    int failures_until_unhealthy = 3;
+    // An unhealthy engine counts as healthy again this long after its last failed batch, so that traffic
+    // can try it; one more failure makes it unhealthy again at once. Positive.
+    absl::Duration unhealthy_retry = absl::Seconds(10);
+    // When the executor has no slot although this engine holds fewer than num_slots(), it is asked again
+    // after this time, or as soon as a slot is freed. Positive.
+    absl::Duration slot_retry = absl::Milliseconds(100);
+    // Order of the rows.
+    Scheduler::Options scheduler = {};
+
+    // InvalidArgument naming the first field out of range.
+    absl::Status Validate() const;
+  };
+
+  // `options` must be valid. Everything passed in outlives the engine; `metrics` may be null. The owner
+  // forwards the executor's completions.
+  Engine(const Options& options, StepExecutor& executor, const Clock& clock,
+         EngineMetrics* metrics);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // Takes a job under an id never used before. Its sink hears OnAccepted now.
+  void AddJob(JobId id, GenerationJob job);
+
+  // Ends a job with CANCELLED; unknown ids are ignored.
+  void CancelJob(JobId id);
+  void CancelAll();
+
+  void OnBatchDone(const BatchResult& result);
+  void OnReadOut(ReadOutResult result);
+
+  // Ends what is past its deadline, then submits batches while the executor wants more in flight.
+  void Step();
+
+  // When Step() has something to do although nobody called: the earliest deadline, health retry or slot
+  // retry. InfiniteFuture if there is none.
+  absl::Time NextWakeup() const;
+
+  bool healthy() const { return healthy_; }
+  void SetHealthCallback(std::function<void(bool)> on_change) {
+    health_callback_ = std::move(on_change);
+  }
+
+  int64_t finished_jobs() const { return finished_jobs_; }  // ended in any way
+  // True when the executor has reported everything that was submitted.
+  bool executor_idle() const { return batches_.empty() && read_outs_.empty(); }
+  const CostModel& cost_model() const { return cost_model_; }
+
+ private:
+  struct Job {
+    JobId id = 0;
+    GenerationJob spec;
+    absl::Time accepted;
+    int rows_per_sample = 0;
+    std::vector<SampleId> open;  // samples that have not ended
+    bool started = false;        // some sample has had a slot
+    int failed_samples = 0;
+    absl::Status first_failure;
+    prometheus::Counter* images = nullptr;
+    prometheus::Counter* evaluations = nullptr;
+  };
+  struct Sample {
+    Job* job = nullptr;
+    int index = 0;                      // in job->spec.samples
+    std::optional<SlotId> slot;         // from the first row submitted to the last
+    std::optional<absl::Time> started;  // when it got its slot
+    int next_step = 0;                  // the first row not yet submitted
+    int next_term = 0;
+    int rows_done = 0;
+    int steps_done = 0;
+    std::optional<Pixels> image;  // read out
+  };
+  struct BatchInFlight {
+    struct Row {
+      SampleId sample = 0;
+      bool ends_step = false;
+    };
+    std::vector<Row> rows;
+    prometheus::Counter* evaluations = nullptr;
+  };
+  struct PendingReadOut {
+    SampleId sample = 0;
+    ReadOutKind kind = ReadOutKind::kFinal;
+    int steps_done = 0;  // the evaluations a preview shows
+  };
+
+  // False if nothing can run.
+  bool SubmitBatch(absl::Time now);
+  // Allocates the sample's slot. False if there is none or the sample failed (it is gone then).
+  bool StartSample(SampleId id, absl::Time now);
+  EvalRow NextRow(const Sample& sample) const;
+  // Moves on behind the row just submitted and queues the read-out that belongs there.
+  void AdvancePastSubmittedRow(SampleId id);
+  void QueueReadOut(SampleId id, const Sample& sample, ReadOutKind kind);
+  void ReleaseSlot(Sample& sample);
+
+  void RowDone(SampleId id, bool ends_step);
+  void DeliverIfComplete(SampleId id);
+  void FailSample(SampleId id, const absl::Status& cause, absl::string_view reason);
+  void EndSample(SampleId id);
+  void FinishJobIfComplete(Job& job);
+  // Ends a job before its samples are done, with `status`.
+  void StopJob(JobId id, const absl::Status& status);
+  void FinishJob(JobId id, const absl::Status& status);
+
+  void RecordHealth(bool batch_ok);
+  void SetHealthy(bool healthy);
+  void UpdateGauges();
+
+  const Options options_;
+  StepExecutor& executor_;
+  const Clock& clock_;
+  struct UnexposedMetrics;  // stands in when the owner gave none
+  std::unique_ptr<UnexposedMetrics> unexposed_metrics_;
+  EngineMetrics& metrics_;
+  CostModel cost_model_;
+  Scheduler scheduler_;
+
+  std::unordered_map<JobId, Job> jobs_;
+  std::unordered_map<SampleId, Sample> samples_;                 // that have not ended
+  std::unordered_map<uint64_t, BatchInFlight> batches_;          // by batch id
+  std::unordered_map<uint64_t, PendingReadOut> read_outs_;       // by read-out id
+  std::set<std::pair<absl::Time, JobId>> deadlines_;             // finite ones
+  SampleId next_sample_ = 1;
+  uint64_t next_operation_ = 1;  // ids of batches and read-outs
+  int slots_in_use_ = 0;
+  int64_t waiting_jobs_ = 0;      // not started
+  int64_t running_samples_ = 0;   // started, not ended
+  int64_t outstanding_rows_ = 0;  // of samples that have not ended, not yet done
+  int64_t finished_jobs_ = 0;
+  absl::Time slot_retry_at_ = absl::InfinitePast();  // in the future: do not ask for slots until then
+
+  bool healthy_ = true;
+  int failures_in_a_row_ = 0;
+  absl::Time healthy_again_at_;
+  std::function<void(bool)> health_callback_;
+};
+
+}  // namespace skipstream
+
+#endif  // SKIPSTREAM_SERVER_ENGINE_ENGINE_H_

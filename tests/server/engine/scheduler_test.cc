@@ -1,0 +1,158 @@
+#include "server/engine/scheduler.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace skipstream {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+const absl::Time kStart = absl::FromUnixSeconds(1000);
+constexpr Scheduler::Options kOptions = {.ageing_per_row = absl::Milliseconds(10),
+                                         .rows_per_priority_class = 100};
+
+Scheduler::Entry Entry(int remaining, Priority priority = Priority::kNormal,
+                       absl::Duration accepted = absl::ZeroDuration(), NetworkId network = 1) {
+  return {.network = network,
+          .priority = priority,
+          .accepted = kStart + accepted,
+          .remaining_rows = remaining};
+}
+
+TEST(SchedulerTest, LeastRemainingWorkGoesFirst) {
+  Scheduler scheduler(kOptions);
+  scheduler.Add(1, Entry(30));
+  scheduler.Add(2, Entry(10));
+  scheduler.Add(3, Entry(20));
+  EXPECT_THAT(scheduler.Pick(16, 16), ElementsAre(2, 3, 1));
+}
+
+TEST(SchedulerTest, TiesGoToTheOneThatCameFirst) {
+  Scheduler scheduler(kOptions);
+  for (const SampleId id : {3, 1, 2}) scheduler.Add(id, Entry(10));
+  EXPECT_THAT(scheduler.Pick(16, 16), ElementsAre(1, 2, 3));
+}
+
+TEST(SchedulerTest, HigherPriorityClassGoesFirstWhateverTheWork) {
+  Scheduler scheduler(kOptions);
+  scheduler.Add(1, Entry(1, Priority::kLow));
+  scheduler.Add(2, Entry(50, Priority::kNormal));
+  scheduler.Add(3, Entry(99, Priority::kHigh));
+  EXPECT_THAT(scheduler.Pick(16, 16), ElementsAre(3, 2, 1));
+}
+
+TEST(SchedulerTest, WaitingOneAgeingPeriodCountsLikeOneRowLess) {
+  Scheduler scheduler(kOptions);
+  scheduler.Add(1, Entry(20));
+  scheduler.Add(2, Entry(10, Priority::kNormal, absl::Milliseconds(99)));
+  EXPECT_THAT(scheduler.Pick(1, 16), ElementsAre(2));
+  scheduler.Add(3, Entry(9, Priority::kNormal, absl::Milliseconds(111)));
+  scheduler.Remove(2);
+  EXPECT_THAT(scheduler.Pick(1, 16), ElementsAre(1));
+}
+
+TEST(SchedulerTest, AgedSampleOfALowerClassOvertakesAFreshOne) {
+  Scheduler scheduler(kOptions);
+  scheduler.Add(1, Entry(5, Priority::kLow));
+  scheduler.Add(2, Entry(5, Priority::kNormal, absl::Milliseconds(999)));
+  EXPECT_THAT(scheduler.Pick(1, 16), ElementsAre(2));
+  scheduler.Remove(2);
+  scheduler.Add(3, Entry(5, Priority::kNormal, absl::Milliseconds(1001)));
+  EXPECT_THAT(scheduler.Pick(1, 16), ElementsAre(1));
+}
+
+TEST(SchedulerTest, NothingStarvesUnderAnEndlessStreamOfBetterOnes) {
+  Scheduler scheduler(kOptions);
+  scheduler.Add(1, Entry(40, Priority::kLow));
+  SampleId next = 2;
+  int batches = 0;
+  // One row per batch and per 10 ms; a one-row sample of the highest class arrives every time.
+  for (bool done = false; !done; ++batches) {
+    ASSERT_LT(batches, 1000);
+    scheduler.Add(next++, Entry(1, Priority::kHigh, batches * absl::Milliseconds(10)));
+    const SampleId picked = scheduler.Pick(1, 16).at(0);
+    scheduler.RowSubmitted(picked);
+    if (picked == 1) {
+      scheduler.Remove(1);
+      done = true;
+    }
+  }
+  // Two classes (200 rows) and 39 rows more than the others: its turn comes at batch 240.
+  EXPECT_EQ(batches, 240);
+}
+
+TEST(SchedulerTest, SampleIsPickedUntilItsLastRowWasSubmitted) {
+  Scheduler scheduler(kOptions);
+  scheduler.Add(1, Entry(2));
+  scheduler.RowSubmitted(1);
+  EXPECT_THAT(scheduler.Pick(16, 0), ElementsAre(1));
+  scheduler.RowSubmitted(1);
+  EXPECT_THAT(scheduler.Pick(16, 16), IsEmpty());
+}
+
+TEST(SchedulerTest, WaitingSamplesArePickedOnlyAsFarAsSlotsAreFree) {
+  Scheduler scheduler(kOptions);
+  scheduler.Add(1, Entry(50));
+  scheduler.RowSubmitted(1);
+  for (const SampleId id : {2, 3, 4}) scheduler.Add(id, Entry(10));
+  EXPECT_THAT(scheduler.Pick(16, 2), ElementsAre(2, 3, 1));
+  EXPECT_THAT(scheduler.Pick(16, 0), ElementsAre(1));
+}
+
+TEST(SchedulerTest, BatchHoldsAtMostMaxRows) {
+  Scheduler scheduler(kOptions);
+  for (SampleId id = 1; id <= 9; ++id) scheduler.Add(id, Entry(10));
+  EXPECT_EQ(scheduler.Pick(4, 16).size(), 4u);
+}
+
+TEST(SchedulerTest, BatchServesTheNetworkOfTheBestRowOnly) {
+  Scheduler scheduler(kOptions);
+  scheduler.Add(1, Entry(10, Priority::kNormal, absl::ZeroDuration(), 1));
+  scheduler.Add(2, Entry(5, Priority::kNormal, absl::ZeroDuration(), 2));
+  scheduler.Add(3, Entry(20, Priority::kNormal, absl::ZeroDuration(), 2));
+  EXPECT_THAT(scheduler.Pick(16, 16), ElementsAre(2, 3));
+}
+
+TEST(SchedulerTest, NetworkWhoseSamplesCannotGetASlotDoesNotBlockAnother) {
+  Scheduler scheduler(kOptions);
+  scheduler.Add(1, Entry(50, Priority::kNormal, absl::ZeroDuration(), 1));
+  scheduler.RowSubmitted(1);
+  scheduler.Add(2, Entry(1, Priority::kHigh, absl::ZeroDuration(), 2));
+  EXPECT_THAT(scheduler.Pick(16, 0), ElementsAre(1));
+}
+
+TEST(SchedulerTest, NetworksUnderTheSameLoadGetTheSameShare) {
+  Scheduler scheduler(kOptions);
+  SampleId next = 1;
+  int served[3] = {0, 0, 0};
+  std::vector<NetworkId> network_of(1, 0);
+  for (int batch = 0; batch < 1000; ++batch) {
+    if (batch % 10 == 0) {
+      // Twice the work that can be done: the queues of both grow.
+      for (int i = 0; i < 4; ++i) {
+        const NetworkId network = 1 + i % 2;
+        scheduler.Add(next++, Entry(5, Priority::kNormal, batch * absl::Milliseconds(10), network));
+        network_of.push_back(network);
+      }
+    }
+    const SampleId picked = scheduler.Pick(1, 16).at(0);
+    scheduler.RowSubmitted(picked);
+    ++served[network_of[picked]];
+  }
+  EXPECT_NEAR(served[1], served[2], 10);
+}
+
+TEST(SchedulerTest, RemovedSampleIsNeverPicked) {
+  Scheduler scheduler(kOptions);
+  scheduler.Add(1, Entry(5));
+  scheduler.Add(2, Entry(9));
+  scheduler.RowSubmitted(1);
+  scheduler.Remove(1);
+  scheduler.Remove(1);  // not an error
+  EXPECT_THAT(scheduler.Pick(16, 16), ElementsAre(2));
+}
+
+}  // namespace
+}  // namespace skipstream
