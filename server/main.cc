@@ -1,0 +1,350 @@
+// skipstream-server: the only place that knows everything. Flags -> Options -> objects, then drain
+// and stop.
+#include <pthread.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <csignal>
+#include <cstdint>
+#include <cstdlib>
+#include <exception>
+#include <filesystem>
+#include <future>
+#include <iostream>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/time.h"
+#include "model/torch/torch_executor.h"
+#include "prometheus/exposer.h"
+#include "prometheus/registry.h"
+#include "server/engine/admission.h"
+#include "server/engine/clock.h"
+#include "server/engine/engine_thread.h"
+#include "server/engine/model_registry.h"
+#include "server/metrics/metrics.h"
+#include "server/transport/server.h"
+
+namespace skipstream {
+namespace {
+
+constexpr char kModelFileEnding[] = ".safetensors";
+
+struct Flags {
+  std::string listen = "0.0.0.0:50051";
+  std::string metrics_listen = "0.0.0.0:9464";
+  std::vector<std::string> models = {"nouns32"};
+  std::string model_dir;
+  int max_batch = 16;
+  int slots = 64;
+  int threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  bool deterministic = false;
+  double drain_timeout = 30;
+  double warmup_budget = 5;
+  int64_t max_requests = Admission::Options().max_requests;
+  int64_t max_evaluations = Admission::Options().max_evaluations;
+  RequestLimits limits;
+  int encode_threads = 1;
+  bool enable_model_control = false;
+  bool no_reflection = false;
+};
+
+struct HostAndPort {
+  std::string host;
+  int port = 0;
+};
+
+absl::StatusOr<HostAndPort> ParseAddress(const std::string& address) {
+  const size_t colon = address.rfind(':');
+  HostAndPort result;
+  if (colon == std::string::npos || colon == 0 ||
+      !absl::SimpleAtoi(address.substr(colon + 1), &result.port) || result.port < 0 ||
+      result.port > 65535) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "must be HOST:PORT with a port between 0 and 65535 (0 picks a free one), got '", address,
+        "'"));
+  }
+  result.host = address.substr(0, colon);
+  return result;
+}
+
+std::string CheckAddress(const std::string& address) {
+  return std::string(ParseAddress(address).status().message());
+}
+
+// <prefix>/bin/skipstream-server finds <prefix>/share/skipstream/models, built or installed.
+std::string DefaultModelDir() {
+  const std::filesystem::path executable = std::filesystem::read_symlink("/proc/self/exe");
+  return (executable.parent_path().parent_path() / "share/skipstream/models").string();
+}
+
+void DefineFlags(CLI::App& app, Flags& flags) {
+  app.set_version_flag("--version", std::string("skipstream-server ") + SKIPSTREAM_VERSION);
+  app.footer(
+      "Every flag can also be given in the environment: SKIPSTREAM_MAX_BATCH for --max_batch.");
+  const auto option = [&app](const std::string& name, auto& value, const std::string& help) {
+    return app.add_option("--" + name, value, help)
+        ->envname("SKIPSTREAM_" + absl::AsciiStrToUpper(name))
+        ->capture_default_str();
+  };
+  const auto flag = [&app](const std::string& name, bool& value, const std::string& help) {
+    app.add_flag("--" + name, value, help)->envname("SKIPSTREAM_" + absl::AsciiStrToUpper(name));
+  };
+  const CLI::Validator address(CheckAddress, "HOST:PORT");
+
+  option("listen", flags.listen, "Address of the gRPC server; port 0 picks a free one")
+      ->check(address);
+  option("metrics_listen", flags.metrics_listen, "Address of the Prometheus metrics")
+      ->check(address);
+  option(
+      "model", flags.models,
+      "Model to offer: a name in --model_dir or a .safetensors file; repeat for more, or separate "
+      "them with commas; the first is the default of requests")
+      ->delimiter(',');
+  option("model_dir", flags.model_dir, "Directory of models that are named without a path");
+  option("max_batch", flags.max_batch, "Rows per network evaluation")->check(CLI::Range(1, 4096));
+  option("slots", flags.slots, "Images in flight")->check(CLI::Range(1, 65536));
+  option("threads", flags.threads, "Threads of LibTorch")->check(CLI::Range(1, 1024));
+  flag("deterministic", flags.deterministic,
+       "Byte-identical images whatever the load; every evaluation costs a full batch");
+  option("drain_timeout", flags.drain_timeout,
+         "Seconds that accepted requests may take to finish after SIGTERM")
+      ->check(CLI::Range(0.0, 86400.0));
+  option("warmup_budget", flags.warmup_budget, "Seconds for measuring the batch sizes at start")
+      ->check(CLI::Range(0.0, 3600.0));
+  option("max_requests", flags.max_requests, "Requests accepted at a time")
+      ->check(CLI::Range(int64_t{1}, int64_t{1'000'000}));
+  option("max_evaluations", flags.max_evaluations,
+         "Network evaluations that accepted requests may add up to")
+      ->check(CLI::Range(int64_t{1}, int64_t{1'000'000'000}));
+  option("max_count", flags.limits.max_count, "Images per request")->check(CLI::Range(1, 1024));
+  // At least the NFE of a request that does not say.
+  option("max_nfe", flags.limits.max_nfe, "Network evaluations per image")
+      ->check(CLI::Range(19, 4096));
+  option("max_scale", flags.limits.max_scale, "Enlargement of images")->check(CLI::Range(1, 64));
+  option("encode_threads", flags.encode_threads, "Threads that encode images")
+      ->check(CLI::Range(1, 256));
+  flag("enable_model_control", flags.enable_model_control,
+       "Let clients load and unload models of --model_dir");
+  flag("no_reflection", flags.no_reflection, "Turn gRPC server reflection off");
+}
+
+struct ModelFile {
+  std::string name;
+  std::string path;
+};
+
+absl::StatusOr<ModelFile> FindModelFile(const std::string& name_or_file,
+                                        const std::string& model_dir) {
+  const bool is_file =
+      absl::StrContains(name_or_file, "/") || absl::EndsWith(name_or_file, kModelFileEnding);
+  const std::filesystem::path path =
+      is_file ? std::filesystem::path(name_or_file)
+              : std::filesystem::path(model_dir) / (name_or_file + kModelFileEnding);
+  ModelFile file = {.name = is_file ? path.stem().string() : name_or_file, .path = path.string()};
+  if (absl::Status valid = ValidateModelName(file.name); !valid.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--model ", name_or_file, ": the name of a model ", valid.message()));
+  }
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) {
+    return absl::NotFoundError(
+        absl::StrCat("--model ", name_or_file, ": there is no file ", file.path));
+  }
+  return file;
+}
+
+absl::Status LoadModels(const Flags& flags, StepExecutor& executor, ModelRegistry& models) {
+  for (const std::string& name_or_file : flags.models) {
+    const absl::StatusOr<ModelFile> file = FindModelFile(name_or_file, flags.model_dir);
+    if (!file.ok()) return file.status();
+    absl::StatusOr<std::shared_ptr<const LoadedModel>> model =
+        LoadedModel::Load(executor, file->name, file->path);
+    if (!model.ok()) {
+      return absl::Status(model.status().code(),
+                          absl::StrCat("--model ", name_or_file, ": ", model.status().message()));
+    }
+    const NetworkInfo& info = (*model)->info();
+    spdlog::info("model {}: {} {}, {}x{}x{}, {} classes, {} skips, {} parameters, sha256 {}",
+                 file->name, info.preconditioning, info.architecture, info.width, info.height,
+                 info.channels, info.num_classes, info.num_skips, info.parameter_count,
+                 info.sha256);
+    if (absl::Status added = models.Add(*std::move(model)); !added.ok()) return added;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<BucketTiming>> WarmUp(StepExecutor& executor, NetworkId network,
+                                                 absl::Duration budget) {
+  absl::StatusOr<std::vector<BucketTiming>> profile = executor.WarmUp(network, budget);
+  if (!profile.ok()) return profile.status();
+  const std::string table =
+      absl::StrJoin(*profile, ", ", [](std::string* out, const BucketTiming& bucket) {
+        absl::StrAppend(out, bucket.rows, " -> ",
+                        fmt::format("{:.2f}", absl::ToDoubleMilliseconds(bucket.duration)));
+      });
+  spdlog::info("evaluation time, rows -> ms: {}", table);
+  return profile;
+}
+
+// SIGTERM and SIGINT, taken by a thread instead of a handler. Made before any other thread, so that
+// all of them inherit the mask and no signal goes to a thread that does not expect it.
+class Signals {
+ public:
+  Signals() : first_(promise_.get_future()) {
+    sigemptyset(&set_);
+    for (int signal : {SIGTERM, SIGINT, kStopThread}) sigaddset(&set_, signal);
+    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+    thread_ = std::thread([this] { Run(); });
+  }
+  ~Signals() {
+    pthread_kill(thread_.native_handle(), kStopThread);
+    thread_.join();
+  }
+
+  // Blocks until the first signal and returns it. The second one ends the process.
+  int WaitForFirst() { return first_.get(); }
+
+ private:
+  static constexpr int kStopThread = SIGUSR1;
+
+  void Run() {
+    bool seen = false;
+    while (true) {
+      int signal = 0;
+      if (sigwait(&set_, &signal) != 0) continue;
+      if (signal == kStopThread) return;
+      if (std::exchange(seen, true)) std::_Exit(128 + signal);
+      promise_.set_value(signal);
+    }
+  }
+
+  sigset_t set_;
+  std::promise<int> promise_;
+  std::future<int> first_;
+  std::thread thread_;
+};
+
+void Drain(Server& server, absl::Duration timeout) {
+  server.BeginDrain();
+  const int cut = server.WaitForCalls(timeout);
+  if (cut > 0) {
+    spdlog::warn("{} requests were not done after {} and are cut", cut,
+                 absl::FormatDuration(timeout));
+  }
+}
+
+absl::Status Serve(const Flags& flags, Signals& signals) {
+  // Objects in the order of their lives: what comes later uses what comes before.
+  const auto registry = std::make_shared<prometheus::Registry>();
+  ServerMetrics metrics(*registry, SKIPSTREAM_VERSION);
+  const RealClock clock;
+  absl::StatusOr<std::unique_ptr<StepExecutor>> executor =
+      CreateTorchExecutor({.max_batch = flags.max_batch,
+                           .num_slots = flags.slots,
+                           .threads = flags.threads,
+                           .deterministic = flags.deterministic});
+  if (!executor.ok()) return executor.status();
+  ModelRegistry models(&metrics.models);
+  if (absl::Status status = LoadModels(flags, **executor, models); !status.ok()) return status;
+
+  const auto default_model = models.Find("");
+  if (!default_model.ok()) return default_model.status();
+  absl::StatusOr<std::vector<BucketTiming>> profile =
+      WarmUp(**executor, (*default_model)->network(), absl::Seconds(flags.warmup_budget));
+  if (!profile.ok()) return profile.status();
+
+  // The door comes before the engine, whose jobs hold its tickets, and asks it only once it is
+  // there.
+  const EngineThread* engine_behind = nullptr;
+  Admission admission(
+      {.max_requests = flags.max_requests, .max_evaluations = flags.max_evaluations},
+      [&engine_behind](int64_t evaluations) {
+        return engine_behind->EstimateDuration(evaluations);
+      });
+  EngineThread engine({.profile = *std::move(profile)}, **executor, clock, &metrics.engine);
+  engine_behind = &engine;
+
+  absl::StatusOr<std::unique_ptr<Server>> server =
+      Server::Start({.listen = flags.listen,
+                     .version = SKIPSTREAM_VERSION,
+                     .limits = flags.limits,
+                     .encode_threads = flags.encode_threads,
+                     .enable_model_control = flags.enable_model_control,
+                     .model_dir = flags.model_dir,
+                     .reflection = !flags.no_reflection},
+                    {.executor = **executor,
+                     .engine = engine,
+                     .models = models,
+                     .admission = admission,
+                     .clock = clock,
+                     .metrics = metrics.transport,
+                     .draw_seed = [] { return static_cast<uint32_t>(std::random_device()()); }});
+  if (!server.ok()) return server.status();
+
+  std::unique_ptr<prometheus::Exposer> exposer;
+  try {
+    exposer = std::make_unique<prometheus::Exposer>(flags.metrics_listen, /*num_threads=*/1);
+  } catch (const std::exception& exception) {
+    return absl::UnavailableError(absl::StrCat("cannot listen on ", flags.metrics_listen,
+                                               " for metrics: ", exception.what()));
+  }
+  exposer->RegisterCollectable(registry);
+
+  std::cout << "listening on " << ParseAddress(flags.listen)->host << ":" << (*server)->port()
+            << "\nmetrics on http://" << ParseAddress(flags.metrics_listen)->host << ":"
+            << exposer->GetListeningPorts().at(0) << "/metrics" << std::endl;
+
+  spdlog::info("{}: draining", strsignal(signals.WaitForFirst()));
+  Drain(**server, absl::Seconds(flags.drain_timeout));
+  spdlog::info("stopping");
+  return absl::OkStatus();
+}
+
+int Main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);
+  Signals signals;
+  spdlog::set_default_logger(spdlog::stderr_color_mt("skipstream"));
+
+  Flags flags;
+  flags.model_dir = DefaultModelDir();
+  CLI::App app("Generates images with skip-tuned diffusion models over gRPC.", "skipstream-server");
+  DefineFlags(app, flags);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+
+  const absl::Status status = Serve(flags, signals);
+  if (!status.ok()) {
+    spdlog::error("{}", std::string(status.message()));
+    return 1;
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace skipstream
+
+int main(int argc, char** argv) {
+  try {
+    return skipstream::Main(argc, argv);
+  } catch (const std::exception& exception) {
+    spdlog::critical("unexpected error: {}", exception.what());
+    return 1;
+  }
+}

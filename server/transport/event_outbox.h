@@ -1,0 +1,76 @@
+// The events of one RPC that its reader has not taken yet.
+#ifndef SKIPSTREAM_SERVER_TRANSPORT_EVENT_OUTBOX_H_
+#define SKIPSTREAM_SERVER_TRANSPORT_EVENT_OUTBOX_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <optional>
+#include <vector>
+
+#include "skipstream/v1/image_generation.pb.h"
+
+namespace skipstream {
+
+// What a slow reader costs is bounded and falls on that reader alone:
+//   progress  one event per image; a newer one replaces what was not yet taken
+//   previews  one per image, the newest; refused while more than a quarter of the bound is waiting,
+//             dropped when an image needs the room, and when their image has already ended
+//   the rest  is never dropped; when it does not fit, the request has to be given up
+// Events leave in the order in which their place in the queue was taken. Not thread-safe.
+class EventOutbox {
+ public:
+  // `max_bytes` bounds the waiting events; a lone event may be larger.
+  EventOutbox(size_t max_bytes, int num_images, int evaluations_per_image);
+
+  // Evaluations done for one image.
+  void PushProgress(int image, int evaluations_done);
+
+  // Whether a preview of this image should be encoded now; if so, PushPreview follows. At most one
+  // per image is being encoded at a time. A refusal counts as dropped.
+  bool ReservePreview(int image);
+  void PushPreview(v1::Preview preview);
+
+  // An image, its failure, accepted or completed. False: it did not fit, even without previews.
+  [[nodiscard]] bool Push(v1::GenerateEvent event);
+
+  // The next event for the reader. Nothing: the reader has caught up.
+  std::optional<v1::GenerateEvent> Pop();
+
+  // Forgets everything that is waiting.
+  void Clear();
+
+  bool empty() const { return queue_.empty(); }
+  size_t bytes() const { return bytes_; }
+  int64_t previews_dropped() const { return previews_dropped_; }
+
+ private:
+  struct Entry {
+    v1::GenerateEvent event;
+    size_t bytes = 0;
+  };
+  using Queue = std::list<Entry>;
+  struct ImageState {
+    int evaluations_done = 0;
+    std::optional<Queue::iterator> progress;  // waiting in the queue
+    std::optional<Queue::iterator> preview;
+    bool preview_reserved = false;
+    bool ended = false;  // its image or failure is in the queue or gone
+  };
+
+  Queue::iterator Append(v1::GenerateEvent event);
+  void Remove(Queue::iterator entry);
+  void DropPreview(ImageState& image);
+
+  const size_t max_bytes_;
+  const int evaluations_per_image_;
+  std::vector<ImageState> images_;
+  int64_t evaluations_done_ = 0;  // of all images
+  Queue queue_;
+  size_t bytes_ = 0;
+  int64_t previews_dropped_ = 0;
+};
+
+}  // namespace skipstream
+
+#endif  // SKIPSTREAM_SERVER_TRANSPORT_EVENT_OUTBOX_H_

@@ -1,0 +1,122 @@
+#include "server/transport/model_control_service.h"
+
+#include <exception>
+#include <filesystem>
+#include <memory>
+#include <system_error>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "server/transport/grpc_status.h"
+#include "server/transport/request_resolver.h"
+#include "server/transport/violations.h"
+
+namespace skipstream {
+namespace {
+
+constexpr absl::string_view kModelFileEnding = ".safetensors";
+
+absl::Status Disabled() {
+  return absl::PermissionDeniedError(
+      "model control is off; start the server with --enable_model_control to allow it");
+}
+
+// A plain file name: whatever it says, it stays inside the model directory.
+void CheckFileName(const std::string& file, Violations& violations) {
+  if (!violations.CheckName("file", file)) return;
+  if (file.find('/') == std::string::npos && file.find('\\') == std::string::npos &&
+      file.find('\0') == std::string::npos && !absl::StartsWith(file, ".") &&
+      absl::EndsWith(file, kModelFileEnding) && file.size() > kModelFileEnding.size()) {
+    return;
+  }
+  violations.Add("file", absl::StrCat("must be the name of a ", kModelFileEnding,
+                                      " file in the server's model directory, without a path, got ",
+                                      Quoted(file)));
+}
+
+template <typename Work>
+absl::Status Caught(Work work) {
+  try {
+    return work();
+  } catch (const std::exception& exception) {
+    return absl::InternalError(absl::StrCat("unexpected error: ", exception.what()));
+  }
+}
+
+}  // namespace
+
+ModelControlService::ModelControlService(const Options& options, StepExecutor& executor,
+                                         ModelRegistry& models)
+    : options_(options), executor_(executor), models_(models) {}
+
+grpc::ServerUnaryReactor* ModelControlService::Load(grpc::CallbackServerContext* context,
+                                                    const v1::LoadRequest* request,
+                                                    v1::LoadResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  if (!options_.enabled) {
+    reactor->Finish(ToGrpcStatus(Disabled()));
+    return reactor;
+  }
+  // Request and response live until the reactor is finished.
+  loader_.Submit([this, reactor, request, response] {
+    reactor->Finish(ToGrpcStatus(Caught([&] { return LoadModel(*request, *response); })));
+  });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* ModelControlService::Unload(grpc::CallbackServerContext* context,
+                                                      const v1::UnloadRequest* request,
+                                                      v1::UnloadResponse* /*response*/) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpcStatus(options_.enabled ? UnloadModel(*request) : Disabled()));
+  return reactor;
+}
+
+absl::Status ModelControlService::LoadModel(const v1::LoadRequest& request,
+                                            v1::LoadResponse& response) {
+  Violations violations;
+  violations.CheckNoUnknownFields(request);
+  CheckFileName(request.file(), violations);
+  if (!violations.empty()) return violations.ToStatus();
+  const std::string name =
+      request.name().empty()
+          ? request.file().substr(0, request.file().size() - kModelFileEnding.size())
+          : request.name();
+  if (absl::Status valid = ValidateModelName(name); !valid.ok()) {
+    violations.Add("name", std::string(valid.message()));
+    return violations.ToStatus();
+  }
+  if (models_.Find(name).ok()) {
+    return absl::AlreadyExistsError(
+        absl::StrCat("a model is already called ", Quoted(name), "; unload it first"));
+  }
+
+  const std::filesystem::path path = std::filesystem::path(options_.model_dir) / request.file();
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) {
+    return absl::NotFoundError(
+        absl::StrCat("file: no ", Quoted(request.file()), " in the server's model directory"));
+  }
+  absl::StatusOr<std::shared_ptr<const LoadedModel>> model =
+      LoadedModel::Load(executor_, name, path.string());
+  if (!model.ok()) {
+    if (!absl::IsInvalidArgument(model.status())) return model.status();
+    violations.Add("file", std::string(model.status().message()));
+    return violations.ToStatus();
+  }
+  response.set_name(name);
+  response.set_sha256((*model)->info().sha256);
+  return models_.Add(*std::move(model));
+}
+
+absl::Status ModelControlService::UnloadModel(const v1::UnloadRequest& request) {
+  Violations violations;
+  violations.CheckNoUnknownFields(request);
+  if (absl::Status valid = ValidateModelName(request.name()); !valid.ok()) {
+    violations.Add("name", std::string(valid.message()));
+  }
+  if (!violations.empty()) return violations.ToStatus();
+  return models_.Remove(request.name());
+}
+
+}  // namespace skipstream

@@ -1,0 +1,266 @@
+#include "server/transport/request_resolver.h"
+
+#include <google/protobuf/util/json_util.h>
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "server/transport/class_resolver.h"
+#include "server/transport/sampler_resolver.h"
+#include "server/transport/skip_tuning_resolver.h"
+#include "server/transport/violations.h"
+
+namespace skipstream {
+namespace {
+
+constexpr size_t kMaxModelNameBytes = 64;
+constexpr size_t kSha256Digits = 64;
+
+bool IsSha256(absl::string_view text) {
+  return text.size() == kSha256Digits && std::all_of(text.begin(), text.end(), [](char c) {
+           return absl::ascii_isdigit(c) || (c >= 'a' && c <= 'f');
+         });
+}
+
+// The number of images, from `count`, else from the lists.
+std::optional<int> ResolveCount(const v1::GenerateRequest& request, const RequestLimits& limits,
+                                Violations& violations) {
+  if (request.has_count()) {
+    if (!violations.CheckRange("count", int64_t{request.count()}, 1, limits.max_count)) {
+      return std::nullopt;
+    }
+    return request.count();
+  }
+  for (const auto& [field, size] :
+       {std::pair("seeds", request.seeds_size()), std::pair("classes", request.classes_size())}) {
+    if (size > limits.max_count) {
+      violations.Add(field,
+                     absl::StrCat("must have at most ", limits.max_count, " values, got ", size));
+      return std::nullopt;
+    }
+  }
+  return std::max({request.seeds_size(), request.classes_size(), 1});
+}
+
+std::optional<std::vector<uint32_t>> ResolveSeeds(const v1::GenerateRequest& request, int count,
+                                                  const SeedSource& draw_seed,
+                                                  Violations& violations) {
+  std::vector<uint32_t> seeds(request.seeds().begin(), request.seeds().end());
+  if (seeds.empty()) {
+    seeds.resize(count);
+    std::generate(seeds.begin(), seeds.end(), draw_seed);
+  } else if (seeds.size() == 1) {
+    seeds.resize(count);
+    for (int i = 1; i < count; ++i) seeds[i] = seeds[0] + static_cast<uint32_t>(i);
+  } else if (seeds.size() != static_cast<size_t>(count)) {
+    violations.Add("seeds", absl::StrCat("must have 0, 1 or ", count, " values for ", count,
+                                         " images, got ", seeds.size()));
+    return std::nullopt;
+  }
+  return seeds;
+}
+
+std::optional<Priority> ResolvePriority(v1::Priority priority, Violations& violations) {
+  switch (priority) {
+    case v1::PRIORITY_LOW:
+      return Priority::kLow;
+    case v1::PRIORITY_UNSPECIFIED:
+    case v1::PRIORITY_NORMAL:
+      return Priority::kNormal;
+    case v1::PRIORITY_HIGH:
+      return Priority::kHigh;
+    default:
+      violations.Add("priority",
+                     absl::StrCat("must be PRIORITY_LOW, PRIORITY_NORMAL or PRIORITY_HIGH, got ",
+                                  static_cast<int>(priority)));
+      return std::nullopt;
+  }
+}
+
+std::optional<PictureFormat> ResolveFormat(v1::ImageFormat format, Violations& violations) {
+  switch (format) {
+    case v1::IMAGE_FORMAT_UNSPECIFIED:
+    case v1::IMAGE_FORMAT_PNG:
+      return PictureFormat::kPng;
+    case v1::IMAGE_FORMAT_WEBP:
+      return PictureFormat::kWebp;
+    case v1::IMAGE_FORMAT_RAW:
+      return PictureFormat::kRaw;
+    default:
+      violations.Add(
+          "output.format",
+          absl::StrCat("must be IMAGE_FORMAT_PNG, IMAGE_FORMAT_WEBP or IMAGE_FORMAT_RAW, got ",
+                       static_cast<int>(format)));
+      return std::nullopt;
+  }
+}
+
+v1::Priority ToProto(Priority priority) {
+  switch (priority) {
+    case Priority::kLow:
+      return v1::PRIORITY_LOW;
+    case Priority::kNormal:
+      return v1::PRIORITY_NORMAL;
+    case Priority::kHigh:
+      return v1::PRIORITY_HIGH;
+  }
+  return v1::PRIORITY_UNSPECIFIED;
+}
+
+// Which model, before anything that depends on it can be checked.
+absl::StatusOr<std::shared_ptr<const LoadedModel>> FindModel(const v1::GenerateRequest& request,
+                                                             const ModelRegistry& models,
+                                                             Violations& violations) {
+  if (!request.model().empty()) {
+    absl::Status name = ValidateModelName(request.model());
+    if (!name.ok()) violations.Add("model", std::string(name.message()));
+  }
+  const std::string& sha256 = request.model_sha256();
+  if (!sha256.empty() && !IsSha256(sha256)) {
+    violations.Add("model_sha256", absl::StrCat("must be ", kSha256Digits,
+                                                " lower-case hex digits, got ", Quoted(sha256)));
+  }
+  if (!violations.empty()) return violations.ToStatus();
+
+  absl::StatusOr<std::shared_ptr<const LoadedModel>> model = models.Find(request.model());
+  if (!model.ok()) return model.status();
+  if (!sha256.empty() && sha256 != (*model)->info().sha256) {
+    absl::Status status = absl::FailedPreconditionError(
+        absl::StrCat("model_sha256: model ", Quoted((*model)->name()), " has SHA-256 ",
+                     (*model)->info().sha256, ", not ", sha256));
+    SetReason(status, "MODEL_CHANGED");
+    return status;
+  }
+  return model;
+}
+
+}  // namespace
+
+absl::StatusOr<ResolvedGeneration> ResolveRequest(const v1::GenerateRequest& request,
+                                                  const ModelRegistry& models,
+                                                  const RequestLimits& limits,
+                                                  const SeedSource& draw_seed) {
+  Violations violations;
+  violations.CheckNoUnknownFields(request);
+  absl::StatusOr<std::shared_ptr<const LoadedModel>> model = FindModel(request, models, violations);
+  if (!model.ok()) return model.status();
+  const NetworkInfo& info = (*model)->info();
+
+  const std::optional<ResolvedSampler> sampler =
+      ResolveSampler(request.sampler(), info, limits, violations);
+  const std::optional<SkipTuning> tuning =
+      ResolveSkipTuning(request.skip_tuning(), info, sampler ? &*sampler : nullptr, violations);
+  const std::optional<PictureFormat> format = ResolveFormat(request.output().format(), violations);
+  const int scale = request.output().has_scale() ? request.output().scale() : 1;
+  violations.CheckRange("output.scale", int64_t{scale}, 1, MaxScale(info, limits));
+  const int preview_every = request.output().preview_every();
+  violations.CheckRange("output.preview_every", int64_t{preview_every}, 0, limits.max_nfe);
+  const std::optional<Priority> priority = ResolvePriority(request.priority(), violations);
+
+  std::optional<std::vector<uint32_t>> seeds;
+  std::optional<std::vector<int>> classes;
+  if (const std::optional<int> count = ResolveCount(request, limits, violations)) {
+    seeds = ResolveSeeds(request, *count, draw_seed, violations);
+    if (seeds) classes = ResolveClasses(request.classes(), info, *seeds, violations);
+  }
+  if (!violations.empty()) return violations.ToStatus();
+
+  absl::StatusOr<SamplingPlan> plan = CompilePlan({.solver = sampler->solver,
+                                                   .levels = sampler->levels,
+                                                   .churn = sampler->churn,
+                                                   .skip_tuning = *tuning,
+                                                   .num_skips = info.num_skips});
+  if (!plan.ok()) {
+    violations.Add("sampler", std::string(plan.status().message()));
+    return violations.ToStatus();
+  }
+
+  ResolvedGeneration resolved;
+  resolved.model = *model;
+  resolved.solver = sampler->solver;
+  resolved.plan = std::make_shared<const SamplingPlan>(*std::move(plan));
+  resolved.priority = *priority;
+  resolved.preview_every = preview_every;
+  resolved.format = *format;
+  resolved.scale = scale;
+
+  v1::GenerateRequest& full = resolved.request;
+  full.set_model((*model)->name());
+  full.set_model_sha256(info.sha256);
+  full.set_count(static_cast<int>(seeds->size()));
+  for (size_t i = 0; i < seeds->size(); ++i) {
+    const int class_index = classes->empty() ? -1 : (*classes)[i];
+    resolved.samples.push_back({.seed = (*seeds)[i], .class_index = class_index});
+    full.add_seeds((*seeds)[i]);
+    if (class_index >= 0) full.add_classes()->set_index(class_index);
+  }
+  *full.mutable_sampler() = ToProto(*sampler);
+  *full.mutable_skip_tuning() = ToProto(*tuning);
+  full.mutable_output()->set_format(ToProto(*format));
+  full.mutable_output()->set_scale(scale);
+  full.mutable_output()->set_preview_every(preview_every);
+  full.set_priority(ToProto(*priority));
+  return resolved;
+}
+
+v1::GenerateRequest RequestForImage(const ResolvedGeneration& resolved, int index) {
+  v1::GenerateRequest request = resolved.request;
+  request.set_count(1);
+  request.clear_seeds();
+  request.add_seeds(resolved.request.seeds(index));
+  request.clear_classes();
+  if (resolved.request.classes_size() > 0) {
+    *request.add_classes() = resolved.request.classes(index);
+  }
+  return request;
+}
+
+std::string RequestAsJson(const v1::GenerateRequest& request) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  std::string json;
+  // Cannot fail: a GenerateRequest has no field that JSON cannot hold.
+  const auto status = google::protobuf::util::MessageToJsonString(request, &json, options);
+  GOOGLE_CHECK(status.ok()) << status.ToString();
+  return json;
+}
+
+v1::ImageFormat ToProto(PictureFormat format) {
+  switch (format) {
+    case PictureFormat::kPng:
+      return v1::IMAGE_FORMAT_PNG;
+    case PictureFormat::kWebp:
+      return v1::IMAGE_FORMAT_WEBP;
+    case PictureFormat::kRaw:
+      return v1::IMAGE_FORMAT_RAW;
+  }
+  return v1::IMAGE_FORMAT_UNSPECIFIED;
+}
+
+int MaxScale(const NetworkInfo& model, const RequestLimits& limits) {
+  const int64_t bytes = int64_t{model.width} * model.height * model.channels;
+  int scale = 1;
+  while (scale < limits.max_scale && bytes * (scale + 1) * (scale + 1) <= kMaxPictureBytes) {
+    ++scale;
+  }
+  return scale;
+}
+
+absl::Status ValidateModelName(absl::string_view name) {
+  const bool valid = !name.empty() && name.size() <= kMaxModelNameBytes &&
+                     absl::ascii_isalnum(name.front()) &&
+                     std::all_of(name.begin(), name.end(), [](char c) {
+                       return absl::ascii_isalnum(c) || c == '.' || c == '_' || c == '-';
+                     });
+  if (valid) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "must be 1 to ", kMaxModelNameBytes,
+      " letters, digits, '.', '_' or '-', starting with a letter or digit, got ", Quoted(name)));
+}
+
+}  // namespace skipstream

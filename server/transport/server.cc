@@ -1,0 +1,129 @@
+#include "server/transport/server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
+
+#include <chrono>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "server/transport/call_counter.h"
+#include "server/transport/image_generation_service.h"
+#include "server/transport/model_control_service.h"
+#include "server/transport/readiness.h"
+#include "server/transport/worker_pool.h"
+
+namespace skipstream {
+namespace {
+
+// A request is a few hundred bytes; the longest sensible one (1024 levels) is below 10 KiB.
+constexpr int kMaxRequestBytes = 256 << 10;
+constexpr int kMaxStreamsPerConnection = 1024;
+// A dead client is noticed after half a minute of silence, also while it waits for its turn.
+constexpr int kKeepaliveTimeMs = 20'000;
+constexpr int kKeepaliveTimeoutMs = 10'000;
+// Clients may ping as often as that without being taken for an attack.
+constexpr int kMinClientPingIntervalMs = 5'000;
+// For calls that never end by themselves (health watches, reflection) when the server goes.
+constexpr auto kCancelGrace = std::chrono::milliseconds(100);
+
+}  // namespace
+
+class Server::Impl {
+ public:
+  Impl(const Options& options, const Dependencies& dependencies)
+      : dependencies_(dependencies),
+        encoders_(options.encode_threads),
+        readiness_(std::make_shared<Readiness>(dependencies.metrics.ready)),
+        generation_({.models = dependencies.models,
+                     .admission = dependencies.admission,
+                     .engine = dependencies.engine,
+                     .encoders = encoders_,
+                     .clock = dependencies.clock,
+                     .metrics = dependencies.metrics,
+                     .calls = calls_,
+                     .draw_seed = dependencies.draw_seed,
+                     .limits = options.limits,
+                     .max_outbox_bytes = options.max_outbox_bytes,
+                     .version = options.version}),
+        control_({.enabled = options.enable_model_control, .model_dir = options.model_dir},
+                 dependencies.executor, dependencies.models) {}
+
+  ~Impl() {
+    if (server_ == nullptr) return;
+    dependencies_.engine.SetHealthCallback(nullptr);
+    server_->Shutdown(std::chrono::system_clock::now() + kCancelGrace);
+    readiness_->Detach();
+  }
+
+  absl::Status Listen(const Options& options) {
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &port_);
+    builder.RegisterService(&generation_);
+    builder.RegisterService(&control_);
+    builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
+    // A second server on the same port is a mistake, not a way to share the load.
+    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                               kMinClientPingIntervalMs);
+    if (options.reflection) {
+      builder.InternalAddPluginFactory([] {
+        return std::unique_ptr<grpc::ServerBuilderPlugin>(
+            std::make_unique<grpc::reflection::ProtoServerReflectionPlugin>());
+      });
+    }
+    server_ = builder.BuildAndStart();
+    if (server_ == nullptr || port_ == 0) {
+      server_ = nullptr;
+      return absl::UnavailableError(absl::StrCat("cannot listen on ", options.listen));
+    }
+    readiness_->Attach(server_->GetHealthCheckService(), dependencies_.engine.healthy());
+    // The engine's thread may be in the callback while this object goes: it holds its own
+    // reference.
+    dependencies_.engine.SetHealthCallback(
+        [readiness = readiness_](bool healthy) { readiness->SetEngineHealthy(healthy); });
+    return absl::OkStatus();
+  }
+
+  int port() const { return port_; }
+
+  void BeginDrain() {
+    readiness_->StartDraining();
+    dependencies_.admission.Close();
+  }
+
+  int WaitForCalls(absl::Duration timeout) { return calls_.WaitForNone(timeout); }
+
+ private:
+  const Dependencies dependencies_;
+  CallCounter calls_;
+  WorkerPool encoders_;
+  const std::shared_ptr<Readiness> readiness_;
+  ImageGenerationService generation_;
+  ModelControlService control_;
+  int port_ = 0;
+  // Last: gone before what its calls use.
+  std::unique_ptr<grpc::Server> server_;
+};
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Server::~Server() = default;
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options,
+                                                      const Dependencies& dependencies) {
+  auto impl = std::make_unique<Impl>(options, dependencies);
+  if (absl::Status status = impl->Listen(options); !status.ok()) return status;
+  return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+int Server::port() const { return impl_->port(); }
+void Server::BeginDrain() { impl_->BeginDrain(); }
+int Server::WaitForCalls(absl::Duration timeout) { return impl_->WaitForCalls(timeout); }
+
+}  // namespace skipstream

@@ -1,0 +1,72 @@
+// The gRPC server: services, health, reflection, drain. Free of gRPC's headers.
+#ifndef SKIPSTREAM_SERVER_TRANSPORT_SERVER_H_
+#define SKIPSTREAM_SERVER_TRANSPORT_SERVER_H_
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "model/step_executor.h"
+#include "server/engine/admission.h"
+#include "server/engine/clock.h"
+#include "server/engine/engine_thread.h"
+#include "server/engine/model_registry.h"
+#include "server/metrics/metrics.h"
+#include "server/transport/request_limits.h"
+#include "server/transport/request_resolver.h"
+
+namespace skipstream {
+
+// Serves from Start() until it is destroyed. A drain, in this order:
+//   BeginDrain()       not ready; new Generate calls are UNAVAILABLE (reason DRAINING)
+//   WaitForCalls()     accepted calls, queued or running, go on to their end
+//   destroy            what is left is cancelled
+// All methods are thread-safe.
+class Server {
+ public:
+  struct Options {
+    std::string listen = "0.0.0.0:50051";  // HOST:PORT; port 0 picks a free one
+    std::string version;                   // as told to clients and written into pictures
+    RequestLimits limits;
+    int encode_threads = 1;
+    // Per call: finished events that wait for a slow reader. Past it the call is
+    // RESOURCE_EXHAUSTED.
+    size_t max_outbox_bytes = size_t{64} << 20;
+    bool enable_model_control = false;
+    std::string model_dir;
+    bool reflection = true;
+  };
+  // All of it outlives the server. `models` holds at least one.
+  struct Dependencies {
+    StepExecutor& executor;
+    EngineThread& engine;
+    ModelRegistry& models;
+    Admission& admission;
+    const Clock& clock;
+    TransportMetrics& metrics;
+    SeedSource draw_seed;
+  };
+
+  // Takes over the engine's health callback. Unavailable if the address cannot be listened on.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const Options& options,
+                                                       const Dependencies& dependencies);
+  ~Server();
+
+  int port() const;
+
+  void BeginDrain();
+  // Blocks until every accepted call has ended or `timeout` has passed; returns how many have not.
+  int WaitForCalls(absl::Duration timeout);
+
+ private:
+  class Impl;
+  explicit Server(std::unique_ptr<Impl> impl);
+
+  const std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace skipstream
+
+#endif  // SKIPSTREAM_SERVER_TRANSPORT_SERVER_H_
