@@ -1,0 +1,56 @@
+// Which images of a request are still owed, so that a call that broke off can be continued.
+#ifndef SKIPSTREAM_CLIENT_CC_PENDING_IMAGES_H_
+#define SKIPSTREAM_CLIENT_CC_PENDING_IMAGES_H_
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "skipstream/v1/image_generation.pb.h"
+
+namespace skipstream::client {
+
+// The number of images a request asks for, as the API defines it.
+int64_t ImageCount(const v1::GenerateRequest& request);
+
+// Fixes the number of images and one seed per image, drawing seeds where none are given: generation
+// is deterministic given its seeds, so the same request makes the same images however often it is
+// sent. A request whose lists contradict each other is left alone for the server to refuse; false
+// then.
+bool PinSeeds(v1::GenerateRequest& request, absl::FunctionRef<uint32_t()> draw_seed);
+
+// Tracks one call over its attempts. Events of an attempt are rewritten so that the caller sees one
+// request: original image indexes, counts over all images, every image once.
+class PendingImages {
+ public:
+  // `request` is pinned unless it is one the server will refuse (`pinned` is PinSeeds()'s answer).
+  PendingImages(v1::GenerateRequest request, bool pinned);
+
+  // What the next attempt has to ask for. After an image was delivered it also names the model's
+  // SHA-256, so that the rest cannot come from other weights.
+  v1::GenerateRequest NextAttempt();
+
+  // Rewrites an event of the current attempt. False: the caller has seen this image already.
+  bool Rewrite(v1::GenerateEvent& event);
+
+  // Every image was delivered or has failed: there is nothing left to ask for.
+  bool all_settled() const { return pinned_ && unsettled_.empty(); }
+  // The request that makes all delivered images; at least one was.
+  v1::GenerateRequest ResolvedRequest() const;
+
+ private:
+  int64_t OriginalIndex(int index) const;
+  void RewriteProgress(v1::Progress& progress) const;
+  bool Settle(int index);
+
+  v1::GenerateRequest request_;
+  bool pinned_;
+  std::vector<int> unsettled_;                    // original indexes, ascending
+  std::vector<int> in_attempt_;                   // original index by index in the current attempt
+  std::map<int, v1::GenerateRequest> delivered_;  // original index -> what makes that image
+};
+
+}  // namespace skipstream::client
+
+#endif  // SKIPSTREAM_CLIENT_CC_PENDING_IMAGES_H_

@@ -1,0 +1,32 @@
+#include "client/cc/retry.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "client/cc/rpc_status.h"
+
+namespace skipstream::client {
+
+std::optional<absl::Duration> RetrySchedule::NextWait(const absl::Status& status, double uniform) {
+  const std::optional<absl::Duration> asked_for = GetRetryDelay(status);
+  absl::Duration wait;
+  if (absl::IsUnavailable(status)) {
+    if (++unavailable_in_a_row_ >= policy_.max_attempts) return std::nullopt;
+    wait =
+        std::min(policy_.max_backoff,
+                 policy_.initial_backoff * std::pow(policy_.multiplier, unavailable_in_a_row_ - 1));
+    if (asked_for) wait = std::max(wait, *asked_for);
+  } else if (absl::IsResourceExhausted(status) && asked_for) {
+    if (policy_.max_attempts <= 1) return std::nullopt;
+    wait = std::max(*asked_for, policy_.initial_backoff);
+  } else {
+    return std::nullopt;
+  }
+  // Jitter only lengthens: a server that names a delay means at least that long.
+  wait += wait * (policy_.jitter * uniform);
+  if (waited_ + wait > policy_.max_total_wait) return std::nullopt;
+  waited_ += wait;
+  return wait;
+}
+
+}  // namespace skipstream::client

@@ -1,0 +1,48 @@
+// When a failed call is worth repeating, and how long to wait before that.
+#ifndef SKIPSTREAM_CLIENT_CC_RETRY_H_
+#define SKIPSTREAM_CLIENT_CC_RETRY_H_
+
+#include <optional>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+
+namespace skipstream::client {
+
+// UNAVAILABLE is retried with exponential back-off; RESOURCE_EXHAUSTED only when the server says
+// when (google.rpc.RetryInfo); nothing else is.
+struct RetryPolicy {
+  // Attempts in a row that may end with UNAVAILABLE; a delivered image starts the count anew.
+  // 1: no retries.
+  int max_attempts = 5;
+  // Wait before the first retry; each further one is `multiplier` times longer.
+  absl::Duration initial_backoff = absl::Milliseconds(100);
+  double multiplier = 2.0;
+  absl::Duration max_backoff = absl::Seconds(5);
+  // Share of the wait that is random, 0 to 1: clients that failed together do not return together.
+  double jitter = 0.2;
+  // Sum of all waits of a call.
+  absl::Duration max_total_wait = absl::Minutes(2);
+};
+
+// The retry state of one call. Pure: no clock, no randomness of its own.
+class RetrySchedule {
+ public:
+  explicit RetrySchedule(const RetryPolicy& policy) : policy_(policy) {}
+
+  // The wait before the next attempt after one that ended with `status`; nullopt if the caller
+  // should get `status`. `uniform` is a random number in [0, 1).
+  std::optional<absl::Duration> NextWait(const absl::Status& status, double uniform);
+
+  // The last attempt got somewhere.
+  void NoteProgress() { unavailable_in_a_row_ = 0; }
+
+ private:
+  RetryPolicy policy_;
+  int unavailable_in_a_row_ = 0;
+  absl::Duration waited_;
+};
+
+}  // namespace skipstream::client
+
+#endif  // SKIPSTREAM_CLIENT_CC_RETRY_H_

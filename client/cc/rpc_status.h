@@ -1,0 +1,35 @@
+// gRPC status with google.rpc details -> absl::Status that a person can read and a program can ask.
+#ifndef SKIPSTREAM_CLIENT_CC_RPC_STATUS_H_
+#define SKIPSTREAM_CLIENT_CC_RPC_STATUS_H_
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+
+namespace grpc {
+class Status;
+}
+
+namespace skipstream::client {
+
+// One offending field of a request (google.rpc.BadRequest).
+struct FieldViolation {
+  std::string field;        // path in the request, e.g. "sampler.nfe"
+  std::string description;  // what is wrong and what would be valid
+};
+
+// Same code; the message also names every violated field ("sampler.nfe: must be ..."). The details
+// ride along as payloads, keyed by their type URL. Details that do not parse are left out.
+absl::Status FromGrpcStatus(const grpc::Status& status);
+
+// What FromGrpcStatus() kept.
+std::vector<FieldViolation> GetFieldViolations(const absl::Status& status);
+std::optional<absl::Duration> GetRetryDelay(const absl::Status& status);
+std::string GetErrorReason(const absl::Status& status);  // empty if the server gave none
+
+}  // namespace skipstream::client
+
+#endif  // SKIPSTREAM_CLIENT_CC_RPC_STATUS_H_

@@ -1,0 +1,110 @@
+#include "client/cc/skipstream_client.h"
+
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+#include <grpcpp/support/channel_arguments.h>
+
+#include <future>
+#include <thread>
+#include <utility>
+
+#include "absl/random/random.h"
+#include "absl/time/clock.h"
+#include "client/cc/generate_call.h"
+#include "grpc/health/v1/health.grpc.pb.h"
+
+namespace skipstream::client {
+namespace {
+
+std::shared_ptr<grpc::Channel> MakeChannel(const Client::Options& options) {
+  grpc::ChannelArguments args;
+  args.SetMaxReceiveMessageSize(options.max_message_bytes);
+  args.SetMaxSendMessageSize(options.max_message_bytes);
+  // Retrying is ours (RetryPolicy); the channel only has to reconnect as fast as we come back.
+  args.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+  args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
+  args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 50);
+  args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
+  // An http_proxy variable is meant for the web, not for a model server, often on this machine.
+  args.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  return grpc::CreateCustomChannel(options.target, grpc::InsecureChannelCredentials(), args);
+}
+
+// Calls `attempt(context, response)` until it succeeds or the policy gives up.
+template <typename Response, typename Attempt>
+absl::StatusOr<Response> CallWithRetries(const RetryPolicy& policy, absl::Time deadline,
+                                         Attempt attempt) {
+  RetrySchedule retry(policy);
+  absl::BitGen random;
+  for (;;) {
+    grpc::ClientContext context;
+    SetDeadline(context, deadline);
+    Response response;
+    const absl::Status status = FromGrpcStatus(attempt(context, response));
+    if (status.ok()) return response;
+    const auto wait = retry.NextWait(status, absl::Uniform(random, 0.0, 1.0));
+    if (!wait || absl::Now() + *wait >= deadline) return status;
+    std::this_thread::sleep_for(absl::ToChronoNanoseconds(*wait));
+  }
+}
+
+}  // namespace
+
+Client::Client(const Options& options)
+    : options_(options),
+      channel_(MakeChannel(options)),
+      stub_(v1::ImageGeneration::NewStub(channel_)) {}
+
+Client::~Client() = default;
+
+absl::StatusOr<GenerateResult> Client::Generate(const v1::GenerateRequest& request,
+                                                GenerateCallbacks callbacks, absl::Time deadline) {
+  std::promise<absl::StatusOr<GenerateResult>> done;
+  GenerateAsync(
+      request, std::move(callbacks),
+      [&done](absl::StatusOr<GenerateResult> result) { done.set_value(std::move(result)); },
+      deadline);
+  return done.get_future().get();
+}
+
+std::shared_ptr<GenerateHandle> Client::GenerateAsync(const v1::GenerateRequest& request,
+                                                      GenerateCallbacks callbacks,
+                                                      DoneCallback on_done, absl::Time deadline) {
+  auto call = std::make_shared<GenerateCall>(stub_, options_.retry, request, std::move(callbacks),
+                                             std::move(on_done), deadline);
+  call->Start();
+  return call;
+}
+
+absl::StatusOr<v1::ListModelsResponse> Client::ListModels(absl::Time deadline) {
+  return CallWithRetries<v1::ListModelsResponse>(
+      options_.retry, deadline,
+      [this](grpc::ClientContext& context, v1::ListModelsResponse& response) {
+        return stub_->ListModels(&context, v1::ListModelsRequest(), &response);
+      });
+}
+
+absl::StatusOr<v1::GetModelResponse> Client::GetModel(const std::string& name,
+                                                      absl::Time deadline) {
+  v1::GetModelRequest request;
+  request.set_model(name);
+  return CallWithRetries<v1::GetModelResponse>(
+      options_.retry, deadline,
+      [this, &request](grpc::ClientContext& context, v1::GetModelResponse& response) {
+        return stub_->GetModel(&context, request, &response);
+      });
+}
+
+absl::StatusOr<bool> Client::CheckHealth(const std::string& service, absl::Time deadline) {
+  grpc::ClientContext context;
+  SetDeadline(context, deadline);
+  grpc::health::v1::HealthCheckRequest request;
+  request.set_service(service);
+  grpc::health::v1::HealthCheckResponse response;
+  const grpc::Status status =
+      grpc::health::v1::Health::NewStub(channel_)->Check(&context, request, &response);
+  if (!status.ok()) return FromGrpcStatus(status);
+  return response.status() == grpc::health::v1::HealthCheckResponse::SERVING;
+}
+
+}  // namespace skipstream::client

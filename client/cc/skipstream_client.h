@@ -1,0 +1,103 @@
+// A client for a Skipstream server.
+#ifndef SKIPSTREAM_CLIENT_CC_SKIPSTREAM_CLIENT_H_
+#define SKIPSTREAM_CLIENT_CC_SKIPSTREAM_CLIENT_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "client/cc/retry.h"
+#include "client/cc/rpc_status.h"
+#include "skipstream/v1/image_generation.grpc.pb.h"
+
+namespace grpc {
+class Channel;
+}
+
+namespace skipstream::client {
+
+// What happens while images are made. Every callback is optional. They are called one at a time on
+// a gRPC thread, so they should return soon and may not wait for a call of the same client. Image
+// indexes and evaluation counts are those of the whole request, over all attempts.
+struct GenerateCallbacks {
+  // Once per attempt.
+  std::function<void(const v1::Accepted&)> on_accepted;
+  std::function<void(const v1::Progress&)> on_progress;
+  std::function<void(const v1::Preview&)> on_preview;
+  // Once per image, also when a retry made the server compute it again.
+  std::function<void(const v1::Image&)> on_image;
+  std::function<void(const v1::ImageFailure&)> on_image_failure;
+  // An attempt failed; the next one starts after `wait`.
+  std::function<void(const absl::Status& why, absl::Duration wait)> on_retry;
+};
+
+struct GenerateResult {
+  std::vector<v1::Image> images;           // by image_index; without those that failed
+  std::vector<v1::ImageFailure> failures;  // by image_index
+  // Of the attempt that completed; its resolved request covers all `images`.
+  v1::Completed completed;
+  int attempts = 0;
+};
+
+// A running Generate. Dropping the handle neither cancels nor waits.
+class GenerateHandle {
+ public:
+  virtual ~GenerateHandle() = default;
+  // Stops the call here and on the server; it ends with CANCELLED unless it has ended already. Any
+  // thread, any number of times.
+  virtual void Cancel() = 0;
+};
+
+// All methods are thread-safe. Calls that are under way keep what they need alive: the client may
+// be destroyed before they end.
+//
+// Errors carry the server's google.rpc details, see rpc_status.h. Calls are retried as RetryPolicy
+// says. Before the first attempt of Generate the client draws the seeds that the request leaves
+// open, so that a retry makes the same images; after images were delivered a retry asks for the
+// missing ones only.
+class Client {
+ public:
+  struct Options {
+    std::string target = "localhost:50051";  // HOST:PORT or any gRPC target
+    RetryPolicy retry = {};
+    // Of one message: a large raw image must fit.
+    int max_message_bytes = 256 << 20;
+  };
+
+  explicit Client(const Options& options);
+  ~Client();
+
+  // Blocks until the request is done. `deadline` covers all attempts and the waits between them.
+  absl::StatusOr<GenerateResult> Generate(const v1::GenerateRequest& request,
+                                          GenerateCallbacks callbacks = {},
+                                          absl::Time deadline = absl::InfiniteFuture());
+
+  // Returns at once. `on_done` is called exactly once, after all other callbacks, on a gRPC thread.
+  using DoneCallback = std::function<void(absl::StatusOr<GenerateResult>)>;
+  std::shared_ptr<GenerateHandle> GenerateAsync(const v1::GenerateRequest& request,
+                                                GenerateCallbacks callbacks, DoneCallback on_done,
+                                                absl::Time deadline = absl::InfiniteFuture());
+
+  absl::StatusOr<v1::ListModelsResponse> ListModels(absl::Time deadline = absl::InfiniteFuture());
+  // An empty name: the default model.
+  absl::StatusOr<v1::GetModelResponse> GetModel(const std::string& name,
+                                                absl::Time deadline = absl::InfiniteFuture());
+
+  // Asks grpc.health.v1 once, without retries. True if SERVING; NotFound for a service name the
+  // server does not know.
+  absl::StatusOr<bool> CheckHealth(const std::string& service,
+                                   absl::Time deadline = absl::InfiniteFuture());
+
+ private:
+  const Options options_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::shared_ptr<v1::ImageGeneration::Stub> stub_;
+};
+
+}  // namespace skipstream::client
+
+#endif  // SKIPSTREAM_CLIENT_CC_SKIPSTREAM_CLIENT_H_

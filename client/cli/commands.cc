@@ -1,0 +1,34 @@
+#include "client/cli/commands.h"
+
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "client/cli/help_formatter.h"
+#include "client/cli/user_errors.h"
+
+namespace skipstream::cli {
+
+int RunSkipstream(int argc, char** argv) {
+  // gRPC's own messages would garble ours; whoever wants them sets the variable.
+  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
+  CLI::App app("Images from skip-tuned diffusion models, made by a Skipstream server.",
+               "skipstream");
+  app.set_version_flag("--version", std::string("skipstream ") + SKIPSTREAM_VERSION);
+  app.require_subcommand(1);
+  app.formatter(std::make_shared<HelpFormatter>());  // inherited by the subcommands
+  std::map<std::string, Command> commands = {{"generate", AddGenerateCommand(app)},
+                                             {"models", AddModelsCommand(app)},
+                                             {"health", AddHealthCommand(app)}};
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const bool asked_for = error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success);
+    app.exit(error);
+    return asked_for ? kExitOk : kExitUsage;
+  }
+  return commands.at(app.get_subcommands().front()->get_name())();
+}
+
+}  // namespace skipstream::cli

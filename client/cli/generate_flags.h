@@ -1,0 +1,42 @@
+// The flags of `skipstream generate`.
+#ifndef SKIPSTREAM_CLIENT_CLI_GENERATE_FLAGS_H_
+#define SKIPSTREAM_CLIENT_CLI_GENERATE_FLAGS_H_
+
+#include <CLI/CLI.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "client/cli/sweep.h"
+#include "skipstream/v1/image_generation.pb.h"
+
+namespace skipstream::cli {
+
+inline constexpr char kDefaultServer[] = "localhost:50051";
+
+struct GenerateFlags {
+  std::string server = kDefaultServer;
+  // Everything but what the axes say. Untouched fields are the server's defaults.
+  v1::GenerateRequest base;
+  SweepAxes axes;
+  std::string request_file;  // instead of base and axes
+
+  std::string out;  // file, pattern or "-"; empty: see ResolveOutput()
+  std::string grid;
+  std::string title;
+  std::string preview_dir;
+  int max_concurrent = 32;
+  bool json = false;
+  bool quiet = false;
+  double timeout_seconds = 0;  // 0: none
+};
+
+// Registers the flags; parsing fills `flags`, which outlives `command`.
+void AddGenerateFlags(CLI::App& command, GenerateFlags& flags);
+
+// --server, for any subcommand.
+void AddServerFlag(CLI::App& command, std::string& server);
+
+}  // namespace skipstream::cli
+
+#endif  // SKIPSTREAM_CLIENT_CLI_GENERATE_FLAGS_H_

@@ -1,0 +1,28 @@
+#include "client/cli/message_json.h"
+
+#include <google/protobuf/util/json_util.h>
+
+namespace skipstream::cli {
+namespace {
+
+// Every message of our schema has a JSON form (none holds an Any), so the status is always OK.
+std::string ToJson(const google::protobuf::Message& message,
+                   const google::protobuf::util::JsonPrintOptions& options) {
+  std::string json;
+  (void)google::protobuf::util::MessageToJsonString(message, &json, options);
+  return json;
+}
+
+}  // namespace
+
+std::string MessageToJson(const google::protobuf::Message& message) { return ToJson(message, {}); }
+
+std::string MessageToPrettyJson(const google::protobuf::Message& message) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = true;
+  options.always_print_primitive_fields = true;
+  options.preserve_proto_field_names = true;
+  return ToJson(message, options);
+}
+
+}  // namespace skipstream::cli

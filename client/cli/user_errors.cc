@@ -1,0 +1,50 @@
+#include "client/cli/user_errors.h"
+
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "client/cc/rpc_status.h"
+
+namespace skipstream::cli {
+namespace {
+
+std::string ExplainViolations(const std::vector<client::FieldViolation>& violations) {
+  std::string text = "error: the server refused the request\n";
+  for (const client::FieldViolation& violation : violations) {
+    absl::StrAppend(&text, "  ", violation.field, ": ", violation.description, "\n");
+  }
+  return text;
+}
+
+std::string ExplainUnavailable(absl::string_view message, const std::string& server) {
+  return absl::StrCat("error: no answer from a server at ", server, "\n  ", message,
+                      "\n  start one with:   skipstream-server\n"
+                      "  or name another:  --server HOST:PORT (or set SKIPSTREAM_SERVER)\n");
+}
+
+}  // namespace
+
+std::string ExplainError(const absl::Status& status, const std::string& server) {
+  const std::string message(status.message());
+  if (const auto violations = client::GetFieldViolations(status); !violations.empty()) {
+    return ExplainViolations(violations);
+  }
+  if (absl::IsUnavailable(status)) {
+    // A server that is there says why (ErrorInfo); gRPC itself does not.
+    if (client::GetErrorReason(status).empty()) return ExplainUnavailable(message, server);
+    return absl::StrCat("error: the server at ", server, " takes no requests: ", message, "\n");
+  }
+  if (absl::IsDeadlineExceeded(status)) {
+    return absl::StrCat("error: not done in time (--timeout): ", message, "\n");
+  }
+  std::string text = absl::StrCat("error: ", message.empty() ? status.ToString() : message, "\n");
+  if (const auto delay = client::GetRetryDelay(status)) {
+    absl::StrAppend(&text, "  the server suggests to try again in ", absl::FormatDuration(*delay),
+                    "\n");
+  }
+  return text;
+}
+
+}  // namespace skipstream::cli
