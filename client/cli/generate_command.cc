@@ -235,8 +235,7 @@ int RunGenerate(const GenerateFlags& flags) {
 
 Command AddGenerateCommand(CLI::App& app) {
   auto flags = std::make_shared<GenerateFlags>();
-  CLI::App* command = app.add_subcommand("generate",
-                                         "Make images and save them");
+  CLI::App* command = app.add_subcommand("generate", "Make images and save them");
   AddGenerateFlags(*command, *flags);
   command->footer(kFooter);
   return [flags] { return RunGenerate(*flags); };

@@ -76,8 +76,7 @@ void AddWhat(CLI::App& command, GenerateFlags& flags) {
       "Images per class and row (default: one per seed)", "N")
       ->check(CLI::Range(1, 65536).description(""));
   AddList(command, "--seed", flags.axes.seeds, &ParseSeeds,
-          "Seeds, e.g. 7 or 1-8 or 1,5-7 (default: drawn)",
-          "LIST");
+          "Seeds, e.g. 7 or 1-8 or 1,5-7 (default: drawn)", "LIST");
   command.add_flag("--cross", flags.axes.cross, "Never pair: every class gets every seed");
   AddChoice<v1::Priority>(
       command, "--priority",

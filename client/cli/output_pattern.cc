@@ -44,12 +44,13 @@ absl::Status ValidatePattern(absl::string_view pattern) {
        open = pattern.find('{', open + 1)) {
     const size_t close = pattern.find('}', open);
     const absl::string_view name = pattern.substr(open + 1, close - open - 1);
-    const bool known =
-        std::find(kPlaceholders.begin(), kPlaceholders.end(), name) != kPlaceholders.end();
-    if (close == absl::string_view::npos || !known) {
+    if (close == absl::string_view::npos) {
+      return absl::InvalidArgumentError(absl::StrCat("'", pattern, "': a { without a }"));
+    }
+    if (std::find(kPlaceholders.begin(), kPlaceholders.end(), name) == kPlaceholders.end()) {
       return absl::InvalidArgumentError(absl::StrCat(
           "'{", name,
-          "' is not a placeholder; there are {index}, {seed}, {class}, {nfe}, {rho} and {solver}"));
+          "}' is not a placeholder; there are {index}, {seed}, {class}, {nfe}, {rho}, {solver}"));
     }
   }
   return absl::OkStatus();

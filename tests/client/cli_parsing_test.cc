@@ -1,0 +1,374 @@
+// Flags, sweeps and file names: what the command decides before it sends anything.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "client/cli/files.h"
+#include "client/cli/generate_flags.h"
+#include "client/cli/generate_job.h"
+#include "client/cli/help_formatter.h"
+#include "client/cli/list_parser.h"
+#include "client/cli/output_pattern.h"
+#include "client/cli/progress_bar.h"
+#include "client/cli/request_file.h"
+#include "client/cli/sweep.h"
+
+namespace skipstream::cli {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+std::string Message(const absl::Status& status) { return std::string(status.message()); }
+
+TEST(ListParserTest, SeedsAreNumbersAndInclusiveRanges) {
+  EXPECT_THAT(*ParseSeeds("7"), ElementsAre(7u));
+  EXPECT_THAT(*ParseSeeds("1-3, 9,4294967294-4294967295"),
+              ElementsAre(1u, 2u, 3u, 9u, 4294967294u, 4294967295u));
+  for (const char* bad : {"", "1,", "a", "-1", "3-1", "1-", "4294967296", "1.5", "0-4294967295"}) {
+    EXPECT_FALSE(ParseSeeds(bad).ok()) << bad;
+  }
+  EXPECT_THAT(Message(ParseSeeds("2-x").status()), HasSubstr("'2-x' is not a seed"));
+}
+
+TEST(ListParserTest, NumbersHaveToBeFinite) {
+  EXPECT_THAT(*ParseNumbers("0.9,1,1e-2"), ElementsAre(0.9, 1.0, 0.01));
+  for (const char* bad : {"nan", "inf", "", "1,,2", "0.9 1.0"}) {
+    EXPECT_FALSE(ParseNumbers(bad).ok()) << bad;
+  }
+}
+
+TEST(ListParserTest, OnlyAllDigitWordsAreClassIndexes) {
+  const auto classes = *ParseClasses("cat,3,ghost-B,2fast");
+  ASSERT_EQ(classes.size(), 4u);
+  EXPECT_EQ(classes[0].name(), "cat");
+  EXPECT_EQ(classes[1].index(), 3);
+  EXPECT_EQ(classes[2].name(), "ghost-B");
+  EXPECT_EQ(classes[3].name(), "2fast");
+  EXPECT_FALSE(ParseClasses("cat,").ok());
+  EXPECT_FALSE(ParseClasses("99999999999").ok());
+}
+
+TEST(ListParserTest, RowsAreNfeAndRhoAndPerhapsASolver) {
+  const auto rows = *ParseRows("9:0.9,35:1.05:euler");
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(*rows[0].nfe, 9);
+  EXPECT_EQ(*rows[0].rho, 0.9);
+  EXPECT_FALSE(rows[0].solver.has_value());
+  EXPECT_EQ(*rows[1].solver, v1::SOLVER_EULER);
+  for (const char* bad : {"9", "9:", "a:1", "9:1:rk4", "9:1:heun:x"}) {
+    EXPECT_FALSE(ParseRows(bad).ok()) << bad;
+  }
+}
+
+TEST(ListParserTest, AWindowMayBeOpenAtOneEnd) {
+  EXPECT_EQ(ParseWindow("0.5,10")->sigma_hi(), 10);
+  EXPECT_FALSE(ParseWindow("5,")->has_sigma_hi());
+  EXPECT_FALSE(ParseWindow(",5")->has_sigma_lo());
+  for (const char* bad : {",", "5", "1,2,3", "a,b"}) EXPECT_FALSE(ParseWindow(bad).ok()) << bad;
+}
+
+TEST(ListParserTest, KnotsAreSigmaAndStrength) {
+  const auto knots = *ParseKnots("0.1:0,5:0.8");
+  ASSERT_EQ(knots.knots_size(), 2);
+  EXPECT_EQ(knots.knots(1).sigma(), 5);
+  EXPECT_EQ(knots.knots(1).strength(), 0.8);
+  EXPECT_FALSE(ParseKnots("5").ok());
+}
+
+// --- Sweeps ---
+
+uint32_t NoDraw() {
+  ADD_FAILURE() << "no seed should be drawn";
+  return 0;
+}
+
+std::vector<v1::ClassSelector> Classes(const char* list) { return *ParseClasses(list); }
+
+std::vector<std::string> Columns(const Sweep& sweep) {
+  std::vector<std::string> columns;
+  for (const ColumnSpec& column : sweep.columns) {
+    columns.push_back((column.class_selector ? column.class_selector->name() : "") + "@" +
+                      std::to_string(column.seed));
+  }
+  return columns;
+}
+
+TEST(SweepTest, NothingGivenIsOneImageOfADrawnSeed) {
+  const Sweep sweep = *ExpandSweep({}, [] { return 42u; });
+  EXPECT_EQ(sweep.num_images(), 1);
+  EXPECT_EQ(sweep.columns[0].seed, 42u);
+  EXPECT_FALSE(sweep.is_sweep);
+}
+
+TEST(SweepTest, RowsAreNfeByRhoBySolver) {
+  SweepAxes axes;
+  axes.nfe = {9, 19};
+  axes.rho = {0.9, 1.0};
+  axes.solvers = {v1::SOLVER_HEUN, v1::SOLVER_EULER};
+  axes.seeds = {1};
+  const Sweep sweep = *ExpandSweep(axes, NoDraw);
+  ASSERT_EQ(sweep.rows.size(), 8u);
+  EXPECT_TRUE(sweep.is_sweep);
+  EXPECT_EQ(*sweep.rows[0].nfe, 9);
+  EXPECT_EQ(*sweep.rows[1].solver, v1::SOLVER_EULER);
+  EXPECT_EQ(*sweep.rows[2].rho, 1.0);
+  EXPECT_EQ(*sweep.rows[4].nfe, 19);
+}
+
+TEST(SweepTest, AsManySeedsAsClassesArePaired) {
+  SweepAxes axes;
+  axes.classes = Classes("cat,dog");
+  axes.seeds = {1, 2};
+  EXPECT_THAT(Columns(*ExpandSweep(axes, NoDraw)), ElementsAre("cat@1", "dog@2"));
+  axes.cross = true;
+  EXPECT_THAT(Columns(*ExpandSweep(axes, NoDraw)), ElementsAre("cat@1", "cat@2", "dog@1", "dog@2"));
+}
+
+TEST(SweepTest, OtherwiseEveryClassGetsEverySeed) {
+  SweepAxes axes;
+  axes.classes = Classes("cat,dog");
+  axes.seeds = {5};
+  EXPECT_THAT(Columns(*ExpandSweep(axes, NoDraw)), ElementsAre("cat@5", "dog@5"));
+  axes.seeds = {1, 2, 3};
+  EXPECT_EQ(ExpandSweep(axes, NoDraw)->num_images(), 6);
+}
+
+TEST(SweepTest, ACountContinuesOneSeedAndContradictsAnotherNumberOfSeeds) {
+  SweepAxes axes;
+  axes.count = 3;
+  axes.seeds = {4294967295u};
+  EXPECT_THAT(Columns(*ExpandSweep(axes, NoDraw)), ElementsAre("@4294967295", "@0", "@1"));
+  axes.seeds = {1, 2};
+  EXPECT_THAT(Message(ExpandSweep(axes, NoDraw).status()), HasSubstr("--count 3 does not fit"));
+}
+
+TEST(SweepTest, DrawnSeedsAreTheSameInEveryRow) {
+  SweepAxes axes;
+  axes.count = 2;
+  axes.nfe = {9, 19};
+  uint32_t next = 100;
+  const Sweep sweep = *ExpandSweep(axes, [&] { return next++; });
+  const auto planned = PlanRequests(sweep, {}, 16);
+  ASSERT_EQ(planned.size(), 2u);
+  EXPECT_THAT(planned[0].request.seeds(), ElementsAre(100u, 101u));
+  EXPECT_THAT(planned[1].request.seeds(), ElementsAre(100u, 101u));
+}
+
+TEST(SweepTest, RequestsCarryTheirRowAndColumnsAndTheCommonRest) {
+  SweepAxes axes;
+  axes.rows = *ParseRows("9:0.9,35:1.0");
+  axes.classes = Classes("cat,dog,owl");
+  axes.seeds = {1, 2, 3};
+  v1::GenerateRequest base;
+  base.mutable_skip_tuning()->mutable_noise()->mutable_window()->set_sigma_lo(5);
+  const auto planned = PlanRequests(*ExpandSweep(axes, NoDraw), base, 2);
+  ASSERT_EQ(planned.size(), 4u);
+  EXPECT_EQ(planned[3].row, 1);
+  EXPECT_EQ(planned[3].first_column, 2);
+  const v1::GenerateRequest& last = planned[3].request;
+  EXPECT_EQ(last.sampler().nfe(), 35);
+  EXPECT_EQ(last.skip_tuning().rho(), 1.0);
+  EXPECT_EQ(last.skip_tuning().noise().window().sigma_lo(), 5);
+  EXPECT_EQ(last.count(), 1);
+  EXPECT_THAT(last.seeds(), ElementsAre(3u));
+  EXPECT_EQ(last.classes(0).name(), "owl");
+}
+
+TEST(SweepTest, DescribesRho) {
+  v1::SkipTuning tuning;
+  EXPECT_EQ(DescribeRho(tuning), "1.0");
+  tuning.set_rho(1.05);
+  EXPECT_EQ(DescribeRho(tuning), "1.05");
+  tuning.mutable_linear()->set_bottom(0.9);
+  EXPECT_EQ(DescribeRho(tuning), "0.9-1.0");
+  tuning.set_preset("sharp");
+  EXPECT_EQ(DescribeRho(tuning), "sharp");
+  tuning.mutable_explicit_rho()->add_rho(1);
+  tuning.mutable_explicit_rho()->add_rho(1);
+  EXPECT_EQ(DescribeRho(tuning), "1.0");
+  tuning.mutable_explicit_rho()->add_rho(0.5);
+  EXPECT_EQ(DescribeRho(tuning), "list");
+}
+
+// --- File names ---
+
+TEST(OutputPatternTest, FillsInEveryPlaceholder) {
+  const PatternValues values{3, 20, 7, "ghost-B", 9, "0.9", "heun"};
+  EXPECT_EQ(ExpandPattern("a/{index}-{seed}-{class}-{nfe}-{rho}-{solver}.png", values),
+            "a/03-7-ghost-B-9-0.9-heun.png");
+  EXPECT_EQ(ExpandPattern("plain.png", values), "plain.png");
+}
+
+TEST(OutputPatternTest, AClassNameCannotLeaveTheFolder) {
+  PatternValues values;
+  values.class_name = "../../etc/passwd";
+  EXPECT_EQ(ExpandPattern("out/{class}", values), "out/_._.._etc_passwd");
+}
+
+TEST(OutputPatternTest, NamesUnknownPlaceholders) {
+  EXPECT_TRUE(ValidatePattern("{seed}{class}.png").ok());
+  EXPECT_THAT(Message(ValidatePattern("{sed}.png")), HasSubstr("'{sed}' is not a placeholder"));
+  EXPECT_FALSE(ValidatePattern("{seed").ok());
+}
+
+GenerateFlags ManySeeds() {
+  GenerateFlags flags;
+  flags.axes.seeds = {1, 2, 3};
+  return flags;
+}
+
+TEST(PlanOutputTest, APlainPngNameForASweepIsItsSheet) {
+  GenerateFlags flags = ManySeeds();
+  flags.out = "sheet.png";
+  const OutputPlan plan = *PlanOutput(flags, *PlanJob(flags, NoDraw));
+  EXPECT_EQ(plan.grid, "sheet.png");
+  EXPECT_EQ(plan.pattern, "");
+}
+
+TEST(PlanOutputTest, OneNameForSeveralImagesIsAnError) {
+  GenerateFlags flags;
+  flags.axes.count = 3;
+  flags.out = "image.png";
+  const auto plan = PlanOutput(flags, *PlanJob(flags, [] { return 1u; }));
+  EXPECT_TRUE(absl::IsInvalidArgument(plan.status()));
+  EXPECT_THAT(Message(plan.status()), HasSubstr("image-{index}.png"));
+}
+
+TEST(PlanOutputTest, TwoImagesInOneFileIsAnError) {
+  GenerateFlags flags = ManySeeds();
+  flags.out = "{class}.png";
+  EXPECT_THAT(Message(PlanOutput(flags, *PlanJob(flags, NoDraw)).status()),
+              HasSubstr("add {index}"));
+}
+
+TEST(PlanOutputTest, DefaultNamesTellRowsApart) {
+  GenerateFlags flags = ManySeeds();
+  EXPECT_EQ(PlanOutput(flags, *PlanJob(flags, NoDraw))->pattern, "{class}-{seed}.png");
+  flags.axes.nfe = {9, 19};
+  flags.base.mutable_output()->set_format(v1::IMAGE_FORMAT_WEBP);
+  EXPECT_EQ(PlanOutput(flags, *PlanJob(flags, NoDraw))->pattern,
+            "{class}-{seed}-nfe{nfe}-rho{rho}-{solver}.webp");
+}
+
+TEST(PlanOutputTest, AMissingFolderIsToldBeforeTheWork) {
+  GenerateFlags flags;
+  flags.out = "no-such-folder/x.png";
+  const absl::Status status = PlanOutput(flags, *PlanJob(flags, [] { return 1u; })).status();
+  EXPECT_TRUE(absl::IsNotFound(status));
+  EXPECT_THAT(Message(status), HasSubstr("the folder no-such-folder does not exist"));
+}
+
+TEST(PlanOutputTest, PreviewsNeedBothFlags) {
+  GenerateFlags flags;
+  flags.base.mutable_output()->set_preview_every(3);
+  EXPECT_FALSE(PlanOutput(flags, *PlanJob(flags, [] { return 1u; })).ok());
+  flags.preview_dir = ".";
+  EXPECT_TRUE(PlanOutput(flags, *PlanJob(flags, [] { return 1u; })).ok());
+  flags.base.clear_output();
+  EXPECT_FALSE(PlanOutput(flags, *PlanJob(flags, [] { return 1u; })).ok());
+}
+
+// --- Flags ---
+
+absl::Status Parse(GenerateFlags& flags, const std::string& line) {
+  CLI::App app;
+  AddGenerateFlags(app, flags);
+  try {
+    app.parse(line);
+  } catch (const CLI::ParseError& error) {
+    return absl::InvalidArgumentError(error.what());
+  }
+  return absl::OkStatus();
+}
+
+TEST(GenerateFlagsTest, FlagsBecomeTheRequestAndTheAxes) {
+  GenerateFlags flags;
+  ASSERT_TRUE(Parse(flags,
+                    "--model m --class cat --class dog,3 --seed 1-3 --nfe 9,19 --rho 0.9 "
+                    "--solver euler --sigma_max 40 --s_churn 10 --noise_ramp low --format webp "
+                    "--scale 4 --priority high")
+                  .ok());
+  EXPECT_EQ(flags.axes.classes.size(), 3u);
+  EXPECT_THAT(flags.axes.nfe, ElementsAre(9, 19));
+  EXPECT_EQ(flags.base.model(), "m");
+  EXPECT_EQ(flags.base.sampler().sigma_max(), 40);
+  EXPECT_EQ(flags.base.sampler().churn().s_churn(), 10);
+  EXPECT_EQ(flags.base.skip_tuning().noise().ramp().direction(),
+            v1::NOISE_RAMP_DIRECTION_STRONGEST_AT_LOW_SIGMA);
+  EXPECT_EQ(flags.base.output().format(), v1::IMAGE_FORMAT_WEBP);
+  EXPECT_EQ(flags.base.output().scale(), 4);
+  EXPECT_EQ(flags.base.priority(), v1::PRIORITY_HIGH);
+}
+
+TEST(GenerateFlagsTest, UntouchedFieldsStayTheServersDefaults) {
+  GenerateFlags flags;
+  ASSERT_TRUE(Parse(flags, "--seed 1").ok());
+  EXPECT_EQ(flags.base.ByteSizeLong(), 0u);
+}
+
+TEST(GenerateFlagsTest, FlagsThatExcludeEachOtherAreRefused) {
+  for (const char* line :
+       {"--rho 1 --preset p", "--rows 9:1 --nfe 9", "--rows 9:1 --rho 1",
+        "--rho_list 1 --rho_top 1", "--noise_ramp low --noise_window 1,2",
+        "--sigmas 3,2,1 --sigma_max 4", "--request x.png --seed 1", "--preset p --noise_ramp low",
+        "--count 0", "--format gif", "--timeout -1", "--seed 1x", "positional"}) {
+    GenerateFlags flags;
+    EXPECT_FALSE(Parse(flags, line).ok()) << line;
+  }
+  GenerateFlags flags;
+  EXPECT_TRUE(Parse(flags, "--rho_bottom 0.9 --rho_top 1.1").ok());
+  EXPECT_EQ(flags.base.skip_tuning().linear().top(), 1.1);
+}
+
+// --- Small things ---
+
+TEST(RequestFileTest, ReadsJsonAndNamesTheFileInErrors) {
+  EXPECT_EQ(RequestFromJson(R"({"seeds":[7],"sampler":{"nfe":9}})")->sampler().nfe(), 9);
+  EXPECT_FALSE(RequestFromJson(R"({"sead":[7]})").ok());
+  const std::filesystem::path file =
+      std::filesystem::path(::testing::TempDir()) / "bad_request.json";
+  std::ofstream(file) << "not json";
+  EXPECT_THAT(Message(LoadRequest(file).status()), HasSubstr("bad_request.json: not the JSON"));
+  EXPECT_TRUE(absl::IsNotFound(LoadRequest("no-such-file.png").status()));
+}
+
+TEST(FilesTest, AFailedWriteLeavesTheOldFileAndNothingElse) {
+  const auto folder = std::filesystem::path(::testing::TempDir()) / "skipstream_files_test";
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder / "a_folder");
+  ASSERT_TRUE(WriteFileAtomically(folder / "file", "old").ok());
+  ASSERT_TRUE(WriteFileAtomically(folder / "file", "new").ok());
+  EXPECT_EQ(*ReadFile(folder / "file"), "new");
+  EXPECT_FALSE(WriteFileAtomically(folder / "a_folder", "data").ok());
+  EXPECT_FALSE(WriteFileAtomically(folder / "none" / "file", "data").ok());
+  EXPECT_FALSE(ReadFile(folder / "a_folder").ok());
+  int entries = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(folder)) ++entries;
+  EXPECT_EQ(entries, 2);
+}
+
+TEST(ProgressBarTest, SaysHowFarHowFastAndHowLong) {
+  EXPECT_EQ(RenderProgress({3, 8, 50, 200, absl::Seconds(5)}, 80),
+            " 25% [########-------------------------] 3/8 images, 10 evaluations/s, 15 s left");
+}
+
+TEST(ProgressBarTest, FitsNarrowTerminals) {
+  for (int width = 0; width < 120; ++width) {
+    EXPECT_LE(RenderProgress({3, 8, 50, 200, absl::Seconds(5)}, width).size(),
+              static_cast<size_t>(width));
+  }
+}
+
+TEST(ProgressBarTest, KnowsNothingBeforeTheFirstEvaluation) {
+  EXPECT_EQ(RenderProgress({0, 1, 0, 19, absl::Seconds(5)}, 30), "  0% [------------] 0/1 images");
+}
+
+TEST(HelpFormatterTest, WrapsWordsUnderTheirColumn) {
+  EXPECT_EQ(WrapWords("one two three four", 12, 2), "one two\n  three four\n");
+}
+
+}  // namespace
+}  // namespace skipstream::cli

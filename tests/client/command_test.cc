@@ -1,0 +1,306 @@
+// The `skipstream` command as a user meets it: a process, its output, its files, its exit code.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "client/cli/files.h"
+#include "client/cli/image_codec.h"
+#include "client/cli/interrupt.h"
+#include "tests/client/fake_server.h"
+#include "tests/client/subprocess.h"
+
+namespace skipstream::cli {
+namespace {
+
+using skipstream::testing::FakeAttempt;
+using skipstream::testing::FakeServer;
+using skipstream::testing::Subprocess;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class CommandTest : public ::testing::Test {
+ protected:
+  CommandTest() {
+    std::string folder = ::testing::TempDir() + "/skipstream_command_XXXXXX";
+    folder_ = mkdtemp(folder.data());
+  }
+  ~CommandTest() override { std::filesystem::remove_all(folder_); }
+
+  std::string File(const std::string& name) const { return folder_ / name; }
+
+  std::vector<std::string> Args(const std::string& command, std::vector<std::string> rest) const {
+    std::vector<std::string> args = {SKIPSTREAM_COMMAND, command, "--server", server_.target()};
+    args.insert(args.end(), rest.begin(), rest.end());
+    return args;
+  }
+
+  Subprocess::Result Run(const std::string& command, std::vector<std::string> rest) const {
+    return Subprocess(Args(command, std::move(rest))).Wait();
+  }
+
+  std::vector<std::string> Files() const {
+    std::vector<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
+      names.push_back(entry.path().filename());
+    }
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+
+  FakeServer server_;
+  std::filesystem::path folder_;
+};
+
+TEST_F(CommandTest, WritesTheImageAndIsQuietInAPipe) {
+  const auto result = Run("generate", {"--class", "cat", "--seed", "7", "--out", File("cat.png")});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.out, File("cat.png") + "\n");
+  EXPECT_EQ(result.err, "");
+  EXPECT_THAT(Files(), ElementsAre("cat.png"));
+  EXPECT_EQ(server_.requests().at(0).classes(0).name(), "cat");
+}
+
+TEST_F(CommandTest, QuietPrintsNothing) {
+  const auto result = Run("generate", {"--quiet", "--out", File("a.png")});
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(result.out + result.err, "");
+}
+
+TEST_F(CommandTest, ShowsProgressOnATerminalInPlaceAndRemovesIt) {
+  FakeAttempt attempt;
+  attempt.images = 1;
+  attempt.hang = true;
+  server_.Script({attempt});
+  Subprocess process(Args("generate", {"--count", "2", "--out", File("{index}.png")}),
+                     Subprocess::Stderr::kTerminal);
+  process.WaitForOutput("1/2 images");
+  process.Signal(SIGINT);
+  const auto result = process.Wait();
+  EXPECT_THAT(result.err, HasSubstr("\r 50% [####"));
+  EXPECT_THAT(result.err, HasSubstr("\r\x1b[Kinterrupted"));
+}
+
+TEST_F(CommandTest, WritesTheImageToStandardOutput) {
+  const auto result = Run("generate", {"--seed", "1", "--out", "-"});
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_TRUE(ReadPngText(result.out, "skipstream.request").ok());
+}
+
+TEST_F(CommandTest, PatternsNameFilesAfterWhatTheyShow) {
+  const auto result =
+      Run("generate", {"--class", "cat,dog", "--seed", "5", "--nfe", "9,19", "--rho", "0.9",
+                       "--out", File("{class}-{nfe}-{rho}-{solver}.png")});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(Files(), ElementsAre("cat-19-0.9-heun.png", "cat-9-0.9-heun.png",
+                                   "dog-19-0.9-heun.png", "dog-9-0.9-heun.png"));
+}
+
+TEST_F(CommandTest, ASweepBecomesOneLabelledSheetAndItsRequestsRunSideBySide) {
+  server_.HoldUntilRunning(4);  // deadlocks if the rows came one after another
+  const auto result = Run("generate", {"--class", "cat,dog,owl", "--seed", "1-3", "--rows",
+                                       "9:0.9,9:1.0,9:1.05,35:1.0", "--grid", File("sheet.png")});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(Files(), ElementsAre("sheet.png"));
+  v1::EncodedImage sheet;
+  sheet.set_data(*ReadFile(File("sheet.png")));
+  const Bitmap page = *DecodeImage(sheet);
+
+  // Every row has its own colours; each fills a whole cell.
+  for (const v1::GenerateRequest& request : server_.requests()) {
+    for (int column = 0; column < 3; ++column) {
+      v1::GenerateRequest one = request;
+      one.clear_seeds();
+      one.add_seeds(request.seeds(column));
+      one.clear_classes();
+      one.add_classes()->set_index(column);
+      const FakeServer::Rgb color = FakeServer::ColorOf(one);
+      int pixels = 0;
+      for (size_t i = 0; i < page.rgb.size(); i += 3) {
+        pixels +=
+            page.rgb[i] == color.r && page.rgb[i + 1] == color.g && page.rgb[i + 2] == color.b;
+      }
+      EXPECT_EQ(pixels, 128 * 128) << request.ShortDebugString();
+    }
+  }
+}
+
+TEST_F(CommandTest, JsonIsOneObjectWithEverythingAboutTheRun) {
+  const auto result = Run("generate", {"--json", "--seed", "1,2", "--class", "cat", "--nfe", "9",
+                                       "--out", File("{seed}.png")});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  const nlohmann::json summary = nlohmann::json::parse(result.out);
+  EXPECT_TRUE(summary.at("ok"));
+  EXPECT_EQ(summary.at("files"), nlohmann::json({File("1.png"), File("2.png")}));
+  EXPECT_EQ(summary.at("seeds"), nlohmann::json({1, 2}));
+  EXPECT_EQ(summary.at("classes"), nlohmann::json({"cat"}));
+  EXPECT_EQ(summary.at("nfe"), nlohmann::json({9}));
+  EXPECT_EQ(summary.at("rho"), nlohmann::json({"1.0"}));
+  EXPECT_EQ(summary.at("server_version"), "9.8.7");
+  EXPECT_EQ(summary.at("timings").at("evaluations"), 18);
+  EXPECT_EQ(summary.at("resolved_requests").at(0).at("seeds"), nlohmann::json({1, 2}));
+  EXPECT_EQ(summary.at("images").at(1).at("seed"), 2);
+}
+
+TEST_F(CommandTest, ReplaysTheRequestInAPngByteForByte) {
+  ASSERT_EQ(Run("generate", {"--class", "owl", "--seed", "9", "--nfe", "11", "--rho", "0.8",
+                             "--out", File("first.png")})
+                .exit_code,
+            0);
+  const auto result =
+      Run("generate", {"--request", File("first.png"), "--out", File("second.png")});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(*ReadFile(File("first.png")), *ReadFile(File("second.png")));
+  const v1::GenerateRequest replayed = server_.requests().at(1);
+  EXPECT_EQ(replayed.model_sha256(), std::string(64, 'a'));
+  EXPECT_EQ(replayed.skip_tuning().rho(), 0.8);
+}
+
+TEST_F(CommandTest, ReplaysAJsonFile) {
+  ASSERT_TRUE(WriteFileAtomically(File("r.json"), R"({"seeds":[3],"sampler":{"nfe":9}})").ok());
+  const auto result =
+      Run("generate", {"--request", File("r.json"), "--out", File("{seed}-{nfe}.png")});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(Files(), ElementsAre("3-9.png", "r.json"));
+}
+
+TEST_F(CommandTest, CtrlCCancelsOnTheServerAndExitsWith130) {
+  FakeAttempt attempt;
+  attempt.images = 1;
+  attempt.hang = true;
+  server_.Script({attempt});
+  Subprocess process(Args("generate", {"--count", "3", "--out", File("{index}.png")}));
+  process.WaitForOutput("0.png");
+  process.Signal(SIGINT);
+  const auto result = process.Wait();
+  server_.WaitForCancels(1);
+  EXPECT_EQ(result.exit_code, 130);
+  EXPECT_THAT(result.err, HasSubstr("interrupted\n1 of 3 images were made\n"));
+  EXPECT_THAT(Files(), ElementsAre("0.png"));
+}
+
+TEST_F(CommandTest, TheServersRefusalIsReadable) {
+  const auto result = Run("generate", {"--class", "cta", "--seed", "1", "--out", File("a.png")});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_EQ(result.err,
+            "error: the server refused the request\n"
+            "  classes[0]: must be one of cat, dog, owl, bat or 0 to 3\n");
+  EXPECT_EQ(result.out, "");
+  EXPECT_TRUE(Files().empty());
+}
+
+TEST_F(CommandTest, OneBadRowStopsTheSweepAndTheJsonSaysWhy) {
+  FakeAttempt hang;
+  hang.images = 0;
+  hang.hang = true;
+  server_.Script({hang, hang});  // cancelled because the other is refused
+  const auto result =
+      Run("generate", {"--json", "--nfe", "9,8", "--seed", "1", "--grid", File("sheet.png")});
+  EXPECT_EQ(result.exit_code, 1);
+  const nlohmann::json summary = nlohmann::json::parse(result.out);
+  EXPECT_FALSE(summary.at("ok"));
+  EXPECT_EQ(summary.at("error").at("code"), "INVALID_ARGUMENT");
+  EXPECT_FALSE(summary.contains("grid"));
+  EXPECT_TRUE(Files().empty());
+}
+
+TEST_F(CommandTest, AFailedImageFailsTheCommandButTheOthersAreWritten) {
+  FakeAttempt attempt;
+  attempt.failing_images = {1};
+  server_.Script({attempt});
+  const auto result = Run("generate", {"--seed", "1-3", "--out", File("{seed}.png")});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_EQ(result.err, "error: image 1: the image is not finite\n");
+  EXPECT_THAT(Files(), ElementsAre("1.png", "3.png"));
+}
+
+TEST_F(CommandTest, ATimeoutIsReadable) {
+  FakeAttempt attempt;
+  attempt.hang = true;
+  server_.Script({attempt});
+  const auto result = Run("generate", {"--timeout", "0.2", "--seed", "1", "--out", File("a.png")});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, HasSubstr("error: not done in time (--timeout)"));
+}
+
+TEST_F(CommandTest, UsageErrorsExitWith2AndSendNothing) {
+  const std::vector<std::vector<std::string>> bad = {{"--seed", "x"},
+                                                     {"--no_such_flag"},
+                                                     {"--count", "2", "--out", File("one.png")},
+                                                     {"--seed", "1,2", "--count", "3"},
+                                                     {"--out", File("{sed}.png")},
+                                                     {"--grid", File("sheet.jpg")},
+                                                     {"--rho", "1", "--preset", "p"}};
+  for (const auto& flags : bad) {
+    const auto result = Run("generate", flags);
+    EXPECT_EQ(result.exit_code, 2) << flags[0];
+    EXPECT_THAT(result.err, Not(HasSubstr("terminate"))) << flags[0];
+    EXPECT_NE(result.err, "") << flags[0];
+  }
+  EXPECT_EQ(Subprocess({SKIPSTREAM_COMMAND}).Wait().exit_code, 2);
+  EXPECT_TRUE(server_.requests().empty());
+}
+
+TEST_F(CommandTest, AMissingFolderFailsBeforeAnythingIsSent) {
+  const auto result = Run("generate", {"--out", File("none/a.png")});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, HasSubstr("does not exist"));
+  EXPECT_TRUE(server_.requests().empty());
+}
+
+TEST_F(CommandTest, WithoutAServerItSaysHowToStartOne) {
+  const auto result = Subprocess({SKIPSTREAM_COMMAND, "models", "--server", "127.0.0.1:1"}).Wait();
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, HasSubstr("no answer from a server at 127.0.0.1:1"));
+  EXPECT_THAT(result.err, HasSubstr("skipstream-server"));
+}
+
+TEST_F(CommandTest, ListsAndDescribesModels) {
+  EXPECT_THAT(Run("models", {}).out, HasSubstr("fake   32x32            4     16  (default)"));
+  const auto model = Run("models", {"fake"});
+  EXPECT_THAT(model.out, HasSubstr("0:cat 1:dog 2:owl 3:bat"));
+  EXPECT_THAT(model.out, HasSubstr("sharp            NFE 9: rho 0.9"));
+  EXPECT_EQ(nlohmann::json::parse(Run("models", {"--json"}).out).at("models").at(0).at("name"),
+            "fake");
+  const auto unknown = Run("models", {"none"});
+  EXPECT_EQ(unknown.exit_code, 1);
+  EXPECT_EQ(unknown.err, "error: no such model; there is fake\n");
+}
+
+TEST_F(CommandTest, HealthIsTheExitCode) {
+  server_.SetServing("readiness", true);
+  server_.SetServing("liveness", false);
+  EXPECT_EQ(Run("health", {}).exit_code, 0);
+  EXPECT_EQ(Run("health", {}).out, "SERVING\n");
+  EXPECT_EQ(Run("health", {"--service", "liveness"}).exit_code, 1);
+  EXPECT_EQ(Run("health", {"--service", "nothing"}).exit_code, 1);
+  EXPECT_EQ(nlohmann::json::parse(Run("health", {"--json"}).out).at("serving"), true);
+}
+
+TEST_F(CommandTest, HelpAndVersionExitWith0) {
+  EXPECT_EQ(Subprocess({SKIPSTREAM_COMMAND, "--version"}).Wait().out,
+            "skipstream " SKIPSTREAM_VERSION "\n");
+  const auto help = Subprocess({SKIPSTREAM_COMMAND, "generate", "--help"}).Wait();
+  EXPECT_EQ(help.exit_code, 0);
+  EXPECT_THAT(help.out, HasSubstr("Examples:"));
+}
+
+TEST(InterruptTest, TheSecondCtrlCExitsAtOnce) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(
+      {
+        BlockInterrupts();
+        InterruptWatcher watcher([](int) { kill(getpid(), SIGINT); });
+        kill(getpid(), SIGINT);
+        for (;;) pause();
+      },
+      ::testing::ExitedWithCode(130), "");
+}
+
+}  // namespace
+}  // namespace skipstream::cli
