@@ -19,6 +19,15 @@ namespace {
 
 constexpr float kEpsilon = 1e-6f;
 
+int GroupsOf(ParameterReader& reader, const std::string& name, int channels) {
+  const int groups = std::min(32, channels / 4);
+  if (channels % groups != 0) {
+    reader.Fail(absl::InvalidArgumentError(absl::StrCat("config: ", name, " would split ", channels,
+                                                        " channels into ", groups, " groups")));
+  }
+  return groups;
+}
+
 }  // namespace
 
 Conv::Conv(ParameterReader& reader, const std::string& name, int in_channels, int out_channels,
@@ -50,14 +59,9 @@ Linear::Linear(ParameterReader& reader, const std::string& name, int in_features
 at::Tensor Linear::operator()(const at::Tensor& x) const { return at::linear(x, weight_, bias_); }
 
 GroupNorm::GroupNorm(ParameterReader& reader, const std::string& name, int channels)
-    : weight_(reader.Take(name + ".weight", {channels})),
-      bias_(reader.Take(name + ".bias", {channels})),
-      groups_(std::min(32, channels / 4)) {
-  if (channels % groups_ != 0) {
-    reader.Fail(absl::InvalidArgumentError(absl::StrCat("config: ", name, " would split ", channels,
-                                                        " channels into ", groups_, " groups")));
-  }
-}
+    : groups_(GroupsOf(reader, name, channels)),
+      weight_(reader.Take(name + ".weight", {channels})),
+      bias_(reader.Take(name + ".bias", {channels})) {}
 
 at::Tensor GroupNorm::operator()(const at::Tensor& x) const {
   const at::Tensor in = x.contiguous(at::MemoryFormat::ChannelsLast);

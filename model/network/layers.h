@@ -48,9 +48,9 @@ class GroupNorm {
   at::Tensor operator()(const at::Tensor& x) const;
 
  private:
+  int groups_ = 1;  // checked before anything is read
   at::Tensor weight_;
   at::Tensor bias_;
-  int groups_ = 1;
 };
 
 // Single-head self-attention over the pixels, without the norm before it and the sum after it:

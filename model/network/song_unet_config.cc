@@ -9,7 +9,7 @@
 namespace skipstream {
 namespace {
 
-constexpr int kMaxResolution = 4096;
+constexpr int kMaxResolution = 1024;
 constexpr int kMaxChannels = 1 << 16;
 
 void Unsupported(FieldReader& fields, const std::string& key, const std::string& value,

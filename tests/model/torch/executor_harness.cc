@@ -1,0 +1,63 @@
+#include "tests/model/torch/executor_harness.h"
+
+#include <utility>
+
+#include "gtest/gtest.h"
+#include "tests/model/network/editable_model.h"
+
+namespace skipstream {
+
+PlanPtr MakePlan(Solver solver, int nfe, double rho, double s_churn) {
+  SamplingParams params;
+  params.solver = solver;
+  params.levels = *KarrasLevels(*LevelsForNfe(solver, nfe), 0.002, 80.0, 7.0);
+  params.churn.s_churn = s_churn;
+  params.skip_tuning.depth = UniformDepth{rho};
+  params.num_skips = 9;
+  absl::StatusOr<SamplingPlan> plan = CompilePlan(params);
+  EXPECT_TRUE(plan.ok()) << plan.status();
+  return std::make_shared<const SamplingPlan>(*std::move(plan));
+}
+
+ExecutorHarness::ExecutorHarness(TorchExecutorOptions options) {
+  auto executor = CpuExecutor::Create(options);
+  EXPECT_TRUE(executor.ok()) << executor.status();
+  executor_ = *std::move(executor);
+  executor_->SetListener(&listener_);
+  const auto network = executor_->LoadNetwork(kDdpmppEdmFixture, "param.");
+  EXPECT_TRUE(network.ok()) << network.status();
+  network_ = *network;
+}
+
+SlotId ExecutorHarness::Allocate(const Sample& sample) {
+  const auto slot = executor_->AllocateSlot({network_, sample.seed, sample.plan});
+  EXPECT_TRUE(slot.ok()) << slot.status();
+  return slot.value_or(-1);
+}
+
+void ExecutorHarness::Submit(uint64_t id, std::vector<EvalRow> rows) {
+  executor_->Submit({id, network_, std::move(rows)});
+}
+
+std::vector<std::vector<double>> ExecutorHarness::RunTogether(const std::vector<Sample>& samples) {
+  std::vector<SlotId> slots;
+  for (const Sample& sample : samples) slots.push_back(Allocate(sample));
+  for (int step = 0;; ++step) {
+    std::vector<EvalRow> rows;
+    for (size_t i = 0; i < samples.size(); ++i) {
+      if (step < samples[i].plan->nfe()) {
+        rows.push_back({slots[i], samples[i].class_index, samples[i].plan, step, 0});
+      }
+    }
+    if (rows.empty()) break;
+    Submit(next_batch_++, std::move(rows));
+  }
+  std::vector<std::vector<double>> images;
+  for (SlotId slot : slots) {
+    images.push_back(executor_->ReadRegister(slot, kBase));
+    executor_->FreeSlot(slot);
+  }
+  return images;
+}
+
+}  // namespace skipstream

@@ -1,0 +1,56 @@
+// A CpuExecutor with a network and a listener, and the plans the tests run on it.
+#ifndef SKIPSTREAM_TESTS_MODEL_TORCH_EXECUTOR_HARNESS_H_
+#define SKIPSTREAM_TESTS_MODEL_TORCH_EXECUTOR_HARNESS_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "model/sampler/sampler.h"
+#include "model/torch/cpu_executor.h"
+#include "tests/model/torch/recording_listener.h"
+
+namespace skipstream {
+
+using PlanPtr = std::shared_ptr<const SamplingPlan>;
+
+// A Karras plan for a network of 9 skips.
+PlanPtr MakePlan(Solver solver, int nfe, double rho, double s_churn = 0.0);
+
+// A sample to run: what a request would say of it.
+struct Sample {
+  uint64_t seed = 0;
+  int class_index = -1;
+  PlanPtr plan;
+};
+
+class ExecutorHarness {
+ public:
+  explicit ExecutorHarness(TorchExecutorOptions options = {});
+
+  SlotId Allocate(const Sample& sample);
+  // Queues one row per (slot, sample, step) as batch `id`.
+  void Submit(uint64_t id, std::vector<EvalRow> rows);
+
+  // Runs the samples to their ends, all that are left in every batch, in this order, and returns
+  // their images.
+  std::vector<std::vector<double>> RunTogether(const std::vector<Sample>& samples);
+  std::vector<double> RunAlone(const Sample& sample) { return RunTogether({sample})[0]; }
+
+  CpuExecutor& executor() { return *executor_; }
+  NetworkId network() const { return network_; }
+  RecordingListener& listener() { return listener_; }
+  // Destroys the executor, which waits for everything submitted.
+  void DestroyExecutor() { executor_.reset(); }
+
+ private:
+  RecordingListener listener_;
+  std::unique_ptr<CpuExecutor> executor_;
+  NetworkId network_ = 0;
+  uint64_t next_batch_ = 1000;
+};
+
+}  // namespace skipstream
+
+#endif  // SKIPSTREAM_TESTS_MODEL_TORCH_EXECUTOR_HARNESS_H_
