@@ -63,12 +63,12 @@ absl::StatusOr<AdmissionTicket> Admission::Admit(int64_t evaluations) {
     SetReason(status, "REQUEST_TOO_LARGE");
     return status;
   }
-  absl::Status status = absl::ResourceExhaustedError(
-      absl::StrCat("the queue is full: ", requests, " of ", options_.max_requests, " requests with ",
-                   outstanding, " of ", options_.max_evaluations, " evaluations are accepted"));
+  absl::Status status = absl::ResourceExhaustedError(absl::StrCat(
+      "the queue is full: ", requests, " of ", options_.max_requests, " requests with ",
+      outstanding, " of ", options_.max_evaluations, " evaluations are accepted"));
   SetReason(status, "QUEUE_FULL");
-  // There is room once the excess is done, or, if the number of requests is the bound, once a request of
-  // average size is.
+  // There is room once the excess is done, or, if the number of requests is the bound, once a
+  // request of average size is.
   int64_t until_room = std::max<int64_t>(0, outstanding + evaluations - options_.max_evaluations);
   if (requests >= options_.max_requests) until_room = std::max(until_room, outstanding / requests);
   SetRetryAfter(status, std::max(kMinRetryAfter, retry_after_(until_room)));

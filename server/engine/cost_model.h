@@ -1,5 +1,5 @@
-// How long evaluations take on this device: the warm-up's measurements, kept current by what batches
-// really took.
+// How long evaluations take on this device: the warm-up's measurements, kept current by what
+// batches really took.
 #ifndef SKIPSTREAM_SERVER_ENGINE_COST_MODEL_H_
 #define SKIPSTREAM_SERVER_ENGINE_COST_MODEL_H_
 
@@ -23,7 +23,8 @@ class CostModel {
   // max_batch, and nothing is known until batches have run.
   CostModel(const std::vector<BucketTiming>& profile, int max_batch);
 
-  // A batch of `rows` rows kept the device busy for `busy`. Times that are not positive are ignored.
+  // A batch of `rows` rows kept the device busy for `busy`. Times that are not positive are
+  // ignored.
   void Record(int rows, absl::Duration busy);
 
   // Rows of the bucket a batch of `rows` rows falls into: the smallest one that holds it.
@@ -37,8 +38,8 @@ class CostModel {
   absl::Duration EstimateDuration(int64_t evaluations) const;
 
   // Time until a request of `samples` samples with `rows_per_sample` rows each is done, when
-  // `evaluations_ahead` rows come first: the throughput bound, but never less than the sample's rows one
-  // after the other in batches of its own request.
+  // `evaluations_ahead` rows come first: the throughput bound, but never less than the sample's
+  // rows one after the other in batches of its own request.
   absl::Duration EstimateRequest(int64_t evaluations_ahead, int samples, int rows_per_sample) const;
 
  private:

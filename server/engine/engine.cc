@@ -72,8 +72,7 @@ void Engine::AddJob(JobId id, GenerationJob spec) {
   AcceptedInfo info;
   info.requests_ahead = static_cast<int64_t>(jobs_.size()) - 1;
   info.evaluations_ahead = outstanding_rows_;
-  info.estimate =
-      cost_model_.EstimateRequest(outstanding_rows_, num_samples, job.rows_per_sample);
+  info.estimate = cost_model_.EstimateRequest(outstanding_rows_, num_samples, job.rows_per_sample);
 
   for (int i = 0; i < num_samples; ++i) {
     const SampleId sample = next_sample_++;
@@ -112,10 +111,10 @@ void Engine::FinishJobIfComplete(Job& job) {
     FinishJob(job.id, absl::OkStatus());
     return;
   }
-  absl::Status status = absl::InternalError(
-      absl::StrCat(job.failed_samples, " of ", job.spec.samples.size(),
-                   job.spec.samples.size() == 1 ? " image" : " images",
-                   " failed: ", job.first_failure.message()));
+  absl::Status status =
+      absl::InternalError(absl::StrCat(job.failed_samples, " of ", job.spec.samples.size(),
+                                       job.spec.samples.size() == 1 ? " image" : " images",
+                                       " failed: ", job.first_failure.message()));
   SetReason(status, GetReason(job.first_failure));
   FinishJob(job.id, status);
 }
@@ -123,8 +122,8 @@ void Engine::FinishJobIfComplete(Job& job) {
 void Engine::FinishJob(JobId id, const absl::Status& status) {
   std::shared_ptr<OutputSink> sink;
   {
-    // The ticket and the reference to the model go before the client hears of the end, so that it finds
-    // the room it made.
+    // The ticket and the reference to the model go before the client hears of the end, so that it
+    // finds the room it made.
     const auto job = jobs_.extract(id);
     sink = std::move(job.mapped().spec.sink);
     deadlines_.erase({job.mapped().spec.deadline, id});

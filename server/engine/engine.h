@@ -25,33 +25,34 @@
 
 namespace skipstream {
 
-// Single-threaded and driven by calls: whoever owns it passes jobs, cancellations and the executor's
-// completions in, and calls Step() after each lot of them. Nothing blocks and nothing happens on its
-// own, so a test drives it step by step; EngineThread is the thread around it.
+// Single-threaded and driven by calls: whoever owns it passes jobs, cancellations and the
+// executor's completions in, and calls Step() after each lot of them. Nothing blocks and nothing
+// happens on its own, so a test drives it step by step; EngineThread is the thread around it.
 //
-// The life of a sample: it waits; the batch that takes its first row gives it a slot; it contributes at
-// most one row per batch, in the order of its plan; behind its last row the final read-out is queued and
-// the slot freed in the same breath (the executor is one stream), so that a waiting sample can take it at
-// once; it ends when the pixels arrive. As a plan is known in advance, the next row is submitted before
-// the former has completed whenever the executor takes several batches in flight.
+// The life of a sample: it waits; the batch that takes its first row gives it a slot; it
+// contributes at most one row per batch, in the order of its plan; behind its last row the final
+// read-out is queued and the slot freed in the same breath (the executor is one stream), so that a
+// waiting sample can take it at once; it ends when the pixels arrive. As a plan is known in
+// advance, the next row is submitted before the former has completed whenever the executor takes
+// several batches in flight.
 //
-// A sample that has ended early (cancelled, expired, failed) is forgotten at once and its slot freed;
-// completions of what it still had in flight find nobody and are dropped.
+// A sample that has ended early (cancelled, expired, failed) is forgotten at once and its slot
+// freed; completions of what it still had in flight find nobody and are dropped.
 //
 // Sinks and the health callback are called from inside the methods and must not call back.
 class Engine {
  public:
   struct Options {
-    // What StepExecutor::WarmUp measured; the start of the cost model. Empty: estimates are zero until
-    // batches have run.
+    // What StepExecutor::WarmUp measured; the start of the cost model. Empty: estimates are zero
+    // until batches have run.
     std::vector<BucketTiming> profile = {};
     // So many failed batches in a row make the engine unhealthy. At least 1.
     int failures_until_unhealthy = 3;
-    // An unhealthy engine counts as healthy again this long after its last failed batch, so that traffic
-    // can try it; one more failure makes it unhealthy again at once. Positive.
+    // An unhealthy engine counts as healthy again this long after its last failed batch, so that
+    // traffic can try it; one more failure makes it unhealthy again at once. Positive.
     absl::Duration unhealthy_retry = absl::Seconds(10);
-    // When the executor has no slot although this engine holds fewer than num_slots(), it is asked again
-    // after this time, or as soon as a slot is freed. Positive.
+    // When the executor has no slot although this engine holds fewer than num_slots(), it is asked
+    // again after this time, or as soon as a slot is freed. Positive.
     absl::Duration slot_retry = absl::Milliseconds(100);
     // Order of the rows.
     Scheduler::Options scheduler = {};
@@ -60,8 +61,8 @@ class Engine {
     absl::Status Validate() const;
   };
 
-  // `options` must be valid. Everything passed in outlives the engine; `metrics` may be null. The owner
-  // forwards the executor's completions.
+  // `options` must be valid. Everything passed in outlives the engine; `metrics` may be null. The
+  // owner forwards the executor's completions.
   Engine(const Options& options, StepExecutor& executor, const Clock& clock,
          EngineMetrics* metrics);
   ~Engine();
@@ -81,8 +82,8 @@ class Engine {
   // Ends what is past its deadline, then submits batches while the executor wants more in flight.
   void Step();
 
-  // When Step() has something to do although nobody called: the earliest deadline, health retry or slot
-  // retry. InfiniteFuture if there is none.
+  // When Step() has something to do although nobody called: the earliest deadline, health retry or
+  // slot retry. InfiniteFuture if there is none.
   absl::Time NextWakeup() const;
 
   bool healthy() const { return healthy_; }
@@ -166,10 +167,10 @@ class Engine {
   Scheduler scheduler_;
 
   std::unordered_map<JobId, Job> jobs_;
-  std::unordered_map<SampleId, Sample> samples_;                 // that have not ended
-  std::unordered_map<uint64_t, BatchInFlight> batches_;          // by batch id
-  std::unordered_map<uint64_t, PendingReadOut> read_outs_;       // by read-out id
-  std::set<std::pair<absl::Time, JobId>> deadlines_;             // finite ones
+  std::unordered_map<SampleId, Sample> samples_;            // that have not ended
+  std::unordered_map<uint64_t, BatchInFlight> batches_;     // by batch id
+  std::unordered_map<uint64_t, PendingReadOut> read_outs_;  // by read-out id
+  std::set<std::pair<absl::Time, JobId>> deadlines_;        // finite ones
   SampleId next_sample_ = 1;
   uint64_t next_operation_ = 1;  // ids of batches and read-outs
   int slots_in_use_ = 0;
@@ -177,7 +178,8 @@ class Engine {
   int64_t running_samples_ = 0;   // started, not ended
   int64_t outstanding_rows_ = 0;  // of samples that have not ended, not yet done
   int64_t finished_jobs_ = 0;
-  absl::Time slot_retry_at_ = absl::InfinitePast();  // in the future: do not ask for slots until then
+  // While in the future, the executor is not asked for slots; InfinitePast: it may be.
+  absl::Time slot_retry_at_ = absl::InfinitePast();
 
   bool healthy_ = true;
   int failures_in_a_row_ = 0;

@@ -16,8 +16,8 @@ namespace skipstream {
 // All public methods are thread-safe.
 class EngineThread {
  public:
-  // Becomes the listener of `executor`. Everything passed in outlives this object; `options` must be
-  // valid (Options::Validate); `metrics` may be null in tests.
+  // Becomes the listener of `executor`. Everything passed in outlives this object; `options` must
+  // be valid (Options::Validate); `metrics` may be null in tests.
   EngineThread(const Engine::Options& options, StepExecutor& executor, const Clock& clock,
                EngineMetrics* metrics);
   // Cancels what is left (every sink gets OnFinished) and joins, once the executor has reported
@@ -27,16 +27,16 @@ class EngineThread {
   // Takes the job; its sink hears everything else.
   JobId Submit(GenerationJob job);
 
-  // The job's rows are in no batch submitted after this was seen; its sink gets OnFinished(CANCELLED)
-  // unless it has finished already. Unknown ids are ignored.
+  // The job's rows are in no batch submitted after this was seen; its sink gets
+  // OnFinished(CANCELLED) unless it has finished already. Unknown ids are ignored.
   void Cancel(JobId id);
 
   // Blocks until no job is accepted or running, or until `timeout` has passed. True if idle.
   bool WaitIdle(absl::Duration timeout);
 
-  // False after Options::failures_until_unhealthy batches in a row failed, until one succeeds or the
-  // retry time has passed. `on_change`, set once before the first job, is called on the engine's
-  // thread.
+  // False after Options::failures_until_unhealthy batches in a row failed, until one succeeds or
+  // the retry time has passed. `on_change`, set once before the first job, is called on the
+  // engine's thread.
   bool healthy() const;
   void SetHealthCallback(std::function<void(bool)> on_change);
 

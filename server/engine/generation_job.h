@@ -33,8 +33,8 @@ struct SampleTimings {
 // Where the results of one job go. Called on the engine's thread, in the order
 //   OnAccepted, then any of OnProgress / OnPreview / OnImage / OnSampleFailed, then OnFinished,
 // so it must not block. `sample` is the index into GenerationJob::samples. Every sample that is not
-// cut short by OnFinished(error) ends in OnImage or OnSampleFailed exactly once. Evaluations of a sample
-// are counted as users count them (NFE: a guided call counts once).
+// cut short by OnFinished(error) ends in OnImage or OnSampleFailed exactly once. Evaluations of a
+// sample are counted as users count them (NFE: a guided call counts once).
 class OutputSink {
  public:
   virtual ~OutputSink() = default;

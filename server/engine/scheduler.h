@@ -1,11 +1,13 @@
-// Decides which samples contribute a row to the next batch. Pure bookkeeping: no clock, no executor.
+// Decides which samples contribute a row to the next batch. Pure bookkeeping: no clock, no
+// executor.
 //
 // Every sample has a virtual due time, and the earliest goes first:
-//   due = accepted + ageing_per_row * (remaining rows + rows_per_priority_class * classes below high)
-// So among samples accepted together the higher priority class goes first, and inside a class the one
-// with the least remaining work. Waiting counts: a sample that has waited one ageing_per_row longer
-// ranks like one that needs one row less. Nothing starves: whatever is accepted later than `due` ranks
-// behind. Ties go to the sample that was added first.
+//   due = accepted + ageing_per_row * (remaining rows + rows_per_priority_class * classes below
+//   high)
+// So among samples accepted together the higher priority class goes first, and inside a class the
+// one with the least remaining work. Waiting counts: a sample that has waited one ageing_per_row
+// longer ranks like one that needs one row less. Nothing starves: whatever is accepted later than
+// `due` ranks behind. Ties go to the sample that was added first.
 //
 // A batch serves one network: that of the best ranked row. Nothing else about rows has to match.
 #ifndef SKIPSTREAM_SERVER_ENGINE_SCHEDULER_H_
@@ -31,12 +33,12 @@ using SampleId = uint64_t;  // increasing in the order of arrival
 class Scheduler {
  public:
   struct Options {
-    // How long a sample has to wait to rank like one that needs one row less. Smaller: closer to first
-    // come, first served. Larger: closer to least remaining work first.
+    // How long a sample has to wait to rank like one that needs one row less. Smaller: closer to
+    // first come, first served. Larger: closer to least remaining work first.
     absl::Duration ageing_per_row = absl::Milliseconds(50);
-    // How many rows one priority class is worth. At least the rows of the longest plan, so that class
-    // comes first among samples accepted together; times ageing_per_row it is how much later a sample of
-    // the next class may arrive and still overtake.
+    // How many rows one priority class is worth. At least the rows of the longest plan, so that
+    // class comes first among samples accepted together; times ageing_per_row it is how much later
+    // a sample of the next class may arrive and still overtake.
     int rows_per_priority_class = 2048;
   };
 
@@ -59,8 +61,8 @@ class Scheduler {
   // `free_slots` of them without a slot. Empty if nothing can run.
   std::vector<SampleId> Pick(int max_rows, int free_slots) const;
 
-  // The sample got a slot if it had none, and one of its rows was submitted. After its last row it is
-  // forgotten.
+  // The sample got a slot if it had none, and one of its rows was submitted. After its last row it
+  // is forgotten.
   void RowSubmitted(SampleId sample);
 
  private:

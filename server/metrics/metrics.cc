@@ -44,27 +44,30 @@ Family<Histogram>& HistogramFamily(Registry& registry, const std::string& name,
 EngineMetrics::EngineMetrics(Registry& registry)
     : images(CounterFamily(registry, "images_total", "Images that were finished and handed over."),
              {"model"}),
-      evaluations(CounterFamily(registry, "evaluations_total",
-                                "Network evaluations that ran, counted in rows of batches, including "
-                                "those whose result was discarded."),
-                  {"model"}),
-      cancelled(CounterFamily(registry, "cancelled_total",
-                              "Accepted requests stopped by their client or their deadline, by stage: "
-                              "waiting (no image had started) or running."),
-                {"stage"}),
+      evaluations(
+          CounterFamily(registry, "evaluations_total",
+                        "Network evaluations that ran, counted in rows of batches, including "
+                        "those whose result was discarded."),
+          {"model"}),
+      cancelled(
+          CounterFamily(registry, "cancelled_total",
+                        "Accepted requests stopped by their client or their deadline, by stage: "
+                        "waiting (no image had started) or running."),
+          {"stage"}),
       executor_failures(CounterFamily(registry, "executor_failures_total",
                                       "Batches and read-outs that failed as a whole.")
                             .Add({})),
-      queue_seconds(HistogramFamily(registry, "queue_seconds",
-                                    "Per image: from acceptance of its request until it got a slot.")
-                        .Add({}, kRequestBounds)),
+      queue_seconds(
+          HistogramFamily(registry, "queue_seconds",
+                          "Per image: from acceptance of its request until it got a slot.")
+              .Add({}, kRequestBounds)),
       evaluation_seconds(
           HistogramFamily(registry, "evaluation_seconds",
                           "Time the device spent on one batch, by bucket: the number of rows the "
                           "batch was rounded up to."),
           {"bucket"}, kEvaluationBounds),
-      batch_rows(HistogramFamily(registry, "batch_rows", "Rows per submitted batch.")
-                     .Add({}, kRowBounds)),
+      batch_rows(
+          HistogramFamily(registry, "batch_rows", "Rows per submitted batch.").Add({}, kRowBounds)),
       waiting_requests(GaugeFamily(registry, "waiting_requests",
                                    "Accepted requests none of whose images has started.")
                            .Add({})),
@@ -72,9 +75,9 @@ EngineMetrics::EngineMetrics(Registry& registry)
           GaugeFamily(registry, "waiting_evaluations",
                       "Network evaluations, in rows, that accepted requests still need.")
               .Add({})),
-      running_samples(GaugeFamily(registry, "running_samples",
-                                  "Images that have started and are not finished.")
-                          .Add({})),
+      running_samples(
+          GaugeFamily(registry, "running_samples", "Images that have started and are not finished.")
+              .Add({})),
       slots(GaugeFamily(registry, "slots", "Images the executor can hold at once.").Add({})),
       slots_in_use(GaugeFamily(registry, "slots_in_use", "Slots that hold an image.").Add({})) {
   cancelled.With({"waiting"});
@@ -87,9 +90,10 @@ ModelMetrics::ModelMetrics(Registry& registry)
                    {"model"}) {}
 
 TransportMetrics::TransportMetrics(Registry& registry)
-    : requests(CounterFamily(registry, "requests_total",
-                             "Generate calls that have ended, by gRPC status code. model is empty if "
-                             "the call named no known model, solver if it failed before that was known."),
+    : requests(CounterFamily(
+                   registry, "requests_total",
+                   "Generate calls that have ended, by gRPC status code. model is empty if "
+                   "the call named no known model, solver if it failed before that was known."),
                {"model", "solver", "code"}),
       rejected(CounterFamily(registry, "rejected_total",
                              "Valid requests that were refused, by reason: QUEUE_FULL, "

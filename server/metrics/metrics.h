@@ -1,5 +1,5 @@
-// Every metric family of the server in one place (docs/operations.md lists them). Built once in main,
-// injected into the objects that use them; no global registry.
+// Every metric family of the server in one place (docs/operations.md lists them). Built once in
+// main, injected into the objects that use them; no global registry.
 //
 // Who counts what, so that nothing is counted twice: a family belongs to exactly one of the structs
 // below, and only the layer that is handed the struct touches it.
@@ -8,8 +8,8 @@
 //   TransportMetrics  the transport
 //
 // Label values are bounded: they come from the models that were loaded, from enums, or from status
-// codes, never from an unchecked request. A request that names no known model has model="", one that
-// failed before its solver was known has solver="".
+// codes, never from an unchecked request. A request that names no known model has model="", one
+// that failed before its solver was known has solver="".
 #ifndef SKIPSTREAM_SERVER_METRICS_METRICS_H_
 #define SKIPSTREAM_SERVER_METRICS_METRICS_H_
 
@@ -74,17 +74,17 @@ using LabelledHistogram = LabelledMetric<prometheus::Histogram>;
 struct EngineMetrics {
   explicit EngineMetrics(prometheus::Registry& registry);
 
-  LabelledCounter images;                    // {model}: delivered to the sink
-  LabelledCounter evaluations;               // {model}: rows of batches that ran, discarded ones too
-  LabelledCounter cancelled;                 // {stage}: "waiting" or "running"; deadlines too
-  prometheus::Counter& executor_failures;    // batches and read-outs
-  prometheus::Histogram& queue_seconds;      // per image
-  LabelledHistogram evaluation_seconds;      // {bucket}: rows of the cost model's bucket
-  prometheus::Histogram& batch_rows;         // per submitted batch
-  prometheus::Gauge& waiting_requests;       // none of their images has a slot yet
-  prometheus::Gauge& waiting_evaluations;    // rows accepted requests still need
-  prometheus::Gauge& running_samples;        // from slot to delivered image
-  prometheus::Gauge& slots;                  // of the executor
+  LabelledCounter images;                  // {model}: delivered to the sink
+  LabelledCounter evaluations;             // {model}: rows of batches that ran, discarded ones too
+  LabelledCounter cancelled;               // {stage}: "waiting" or "running"; deadlines too
+  prometheus::Counter& executor_failures;  // batches and read-outs
+  prometheus::Histogram& queue_seconds;    // per image
+  LabelledHistogram evaluation_seconds;    // {bucket}: rows of the cost model's bucket
+  prometheus::Histogram& batch_rows;       // per submitted batch
+  prometheus::Gauge& waiting_requests;     // none of their images has a slot yet
+  prometheus::Gauge& waiting_evaluations;  // rows accepted requests still need
+  prometheus::Gauge& running_samples;      // from slot to delivered image
+  prometheus::Gauge& slots;                // of the executor
   prometheus::Gauge& slots_in_use;
 };
 
@@ -99,18 +99,20 @@ struct ModelMetrics {
 struct TransportMetrics {
   explicit TransportMetrics(prometheus::Registry& registry);
 
-  // {model, solver, code}: every Generate call once, when it ends; code is the name of the status code
+  // {model, solver, code}: every Generate call once, when it ends; code is the name of the status
+  // code
   // ("OK", "INVALID_ARGUMENT"), solver a SolverName.
   LabelledCounter requests;
-  // {reason}: refused by the admission; the reason of its status ("QUEUE_FULL", "REQUEST_TOO_LARGE",
-  // "DRAINING"). Invalid requests are not counted here: requests has them by code.
+  // {reason}: refused by the admission; the reason of its status ("QUEUE_FULL",
+  // "REQUEST_TOO_LARGE", "DRAINING"). Invalid requests are not counted here: requests has them by
+  // code.
   LabelledCounter rejected;
   prometheus::Counter& previews_dropped;
-  LabelledHistogram request_duration_seconds;         // {model}: accepted calls, arrival until end
+  LabelledHistogram request_duration_seconds;          // {model}: accepted calls, arrival until end
   prometheus::Histogram& time_to_first_image_seconds;  // arrival until handed to the stream
-  LabelledHistogram encode_seconds;                   // {format}: "png", "webp" or "raw"; per picture
-  prometheus::Histogram& nfe;                         // per accepted request, as the user counts it
-  prometheus::Gauge& ready;                           // 1 while the readiness check says SERVING
+  LabelledHistogram encode_seconds;  // {format}: "png", "webp" or "raw"; per picture
+  prometheus::Histogram& nfe;        // per accepted request, as the user counts it
+  prometheus::Gauge& ready;          // 1 while the readiness check says SERVING
 };
 
 // Owns nothing but the children's handles; everything lives in `registry`, which outlives this.

@@ -11,7 +11,8 @@
 namespace skipstream {
 namespace {
 
-// splitmix64's finalizer over a running state: every bit of every value counts, and so does the order.
+// splitmix64's finalizer over a running state: every bit of every value counts, and so does the
+// order.
 uint64_t Stir(uint64_t state, uint64_t value) {
   uint64_t z = state * 0x9e3779b97f4a7c15u + value + 1;
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -318,8 +319,7 @@ void PuppetExecutor::ReadOut(uint64_t id, SlotId slot, ReadOutKind kind) {
   const auto it = allocated_.find(slot);
   if (it == allocated_.end()) Violation("read out a slot that is not allocated");
   const uint64_t seed = it == allocated_.end() ? 0 : it->second;
-  const auto call_kind =
-      kind == ReadOutKind::kFinal ? Call::kReadFinal : Call::kReadPreview;
+  const auto call_kind = kind == ReadOutKind::kFinal ? Call::kReadFinal : Call::kReadPreview;
   calls_.push_back({call_kind, 0, slot, seed, {}});
   Operation operation;
   operation.read = {id, slot, kind};

@@ -22,9 +22,10 @@
 
 namespace skipstream {
 
-// Thread-safe. A "network evaluation" stirs the row's step, term, class and rho into a 64-bit digest
-// per slot, so that the pixels of a read-out depend on the sample's seed, class and plan, and on nothing
-// else. Operations run in the order in which they were queued, like on a device stream:
+// Thread-safe. A "network evaluation" stirs the row's step, term, class and rho into a 64-bit
+// digest per slot, so that the pixels of a read-out depend on the sample's seed, class and plan,
+// and on nothing else. Operations run in the order in which they were queued, like on a device
+// stream:
 //   manual     when the test calls CompleteNext(), on the test's thread
 //   automatic  at once, on a thread of its own
 // Calls that break the contract of StepExecutor are listed in violations().
@@ -72,8 +73,8 @@ class PuppetExecutor : public StepExecutor {
   // Runs the queue up to and including the next operation that reports (batch or read-out), on this
   // thread. False if there is none. Manual mode only.
   bool CompleteNext();
-  // Runs the queue up to and including the next batch. False if there is none; then read-outs that were
-  // queued have run all the same. Manual mode only.
+  // Runs the queue up to and including the next batch. False if there is none; then read-outs that
+  // were queued have run all the same. Manual mode only.
   bool CompleteBatch();
   // Runs everything that is queued. Manual mode only.
   void CompleteAll();
@@ -82,9 +83,9 @@ class PuppetExecutor : public StepExecutor {
   // Blocks until `count` batches were submitted in total.
   void WaitForBatches(int count) const;
 
-  std::vector<Call> calls() const;     // in order
-  std::vector<Call> batches() const;   // the kSubmit ones
-  int slots_in_use() const;            // allocated, not freed
+  std::vector<Call> calls() const;       // in order
+  std::vector<Call> batches() const;     // the kSubmit ones
+  int slots_in_use() const;              // allocated, not freed
   std::set<NetworkId> networks() const;  // loaded, not unloaded
   std::vector<std::string> violations() const;
 

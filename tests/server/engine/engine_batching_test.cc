@@ -21,9 +21,8 @@ TEST(EngineBatchingTest, LoneJobRunsItsPlanAndReportsEverythingInOrder) {
   EngineHarness harness;
   const auto job = harness.Add(MakePlan(3), {7});
   harness.RunUntilIdle();
-  EXPECT_THAT(job.state().events,
-              ElementsAre("accepted", "progress 0 1/3", "progress 0 2/3", "progress 0 3/3",
-                          "image 0", "finished OK"));
+  EXPECT_THAT(job.state().events, ElementsAre("accepted", "progress 0 1/3", "progress 0 2/3",
+                                              "progress 0 3/3", "image 0", "finished OK"));
   EXPECT_THAT(job.state().violations, IsEmpty());
   EXPECT_EQ(job.state().images.at(0).data.size(), 4u * 4 * 3);
   EXPECT_TRUE(harness.engine.executor_idle());
@@ -72,10 +71,10 @@ TEST(EngineBatchingTest, SlotIsFreedInTheSameBreathAsTheFinalReadOutIsQueued) {
     order.emplace_back(call.kind, call.kind == Call::kSubmit ? call.rows[0].seed : call.seed);
   }
   using Step = std::pair<Call::Kind, uint64_t>;
-  EXPECT_THAT(order, ElementsAre(Step(Call::kAllocate, 1), Step(Call::kSubmit, 1),
-                                 Step(Call::kReadFinal, 1), Step(Call::kFree, 1),
-                                 Step(Call::kAllocate, 2), Step(Call::kSubmit, 2),
-                                 Step(Call::kReadFinal, 2), Step(Call::kFree, 2)));
+  EXPECT_THAT(order,
+              ElementsAre(Step(Call::kAllocate, 1), Step(Call::kSubmit, 1),
+                          Step(Call::kReadFinal, 1), Step(Call::kFree, 1), Step(Call::kAllocate, 2),
+                          Step(Call::kSubmit, 2), Step(Call::kReadFinal, 2), Step(Call::kFree, 2)));
 }
 
 TEST(EngineBatchingTest, SamplesOfOneRequestRunTogether) {
@@ -219,7 +218,8 @@ TEST(EngineBatchingTest, HigherPriorityGetsTheSlotFirst) {
 }
 
 TEST(EngineBatchingTest, LongRequestFinishesDespiteAnEndlessStreamOfShortOnes) {
-  EngineHarness harness({.max_batch = 1, .num_slots = 8,
+  EngineHarness harness({.max_batch = 1,
+                         .num_slots = 8,
                          .evaluation_time = [](int) { return absl::Milliseconds(10); }},
                         {.scheduler = {.ageing_per_row = absl::Milliseconds(10)}});
   const auto job = harness.Add(MakePlan(20), {999});
@@ -277,8 +277,9 @@ TEST(EngineBatchingTest, AcceptedTellsWhatIsAheadAndHowLongItTakes) {
 }
 
 TEST(EngineBatchingTest, TimingsSplitIntoQueuedAndRunning) {
-  EngineHarness harness({.max_batch = 1, .num_slots = 1,
-                         .evaluation_time = [](int) { return absl::Milliseconds(10); }});
+  EngineHarness harness({.max_batch = 1, .num_slots = 1, .evaluation_time = [](int) {
+                           return absl::Milliseconds(10);
+                         }});
   const auto first = harness.Add(MakePlan(3), {1});
   const auto second = harness.Add(MakePlan(4), {2});
   harness.RunUntilIdle();

@@ -96,8 +96,8 @@ TEST(EngineCancellationTest, TicketIsReleasedBeforeTheSinkHearsOfTheEnd) {
 
 TEST(EngineCancellationTest, ExpiredJobIsInNoBatchAfterItsDeadline) {
   EngineHarness harness({.evaluation_time = [](int) { return absl::Milliseconds(10); }});
-  const auto job = harness.Add(MakePlan(100), {1},
-                               {.deadline = harness.clock.Now() + absl::Milliseconds(35)});
+  const auto job =
+      harness.Add(MakePlan(100), {1}, {.deadline = harness.clock.Now() + absl::Milliseconds(35)});
   const auto other = harness.Add(MakePlan(10), {2});
   EXPECT_EQ(harness.engine.NextWakeup(), harness.clock.Now() + absl::Milliseconds(35));
   harness.RunUntilIdle();

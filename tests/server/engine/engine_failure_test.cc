@@ -2,7 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <string>
+#include <utility>
 #include <vector>
 
 #include "server/engine/error_details.h"
@@ -60,6 +60,34 @@ TEST(EngineFailureTest, BadLastRowDeliversNoImageAlthoughTheReadOutWorked) {
   EXPECT_THAT(job.state().events,
               ElementsAre("accepted", "progress 0 1/2", "failed 0", "finished INTERNAL"));
   EXPECT_EQ(job.finished()->message(), "1 of 1 image failed: the sample is not finite");
+}
+
+// Keeps what the executor reports until the test passes it on.
+class HoldingListener final : public ExecutorListener {
+ public:
+  void OnBatchDone(BatchResult result) override { batches.push_back(std::move(result)); }
+  void OnReadOut(ReadOutResult result) override { read_outs.push_back(std::move(result)); }
+
+  std::vector<BatchResult> batches;
+  std::vector<ReadOutResult> read_outs;
+};
+
+TEST(EngineFailureTest, ImageIsHeldBackUntilItsLastRowIsKnownToBeGood) {
+  for (const bool good : {true, false}) {
+    HoldingListener held;
+    EngineHarness harness;
+    harness.executor.SetListener(&held);
+    if (!good) harness.executor.FailRow(1, 0, kNotFinite);
+    const auto job = harness.Add(MakePlan(1), {1});
+    harness.engine.Step();
+    harness.executor.CompleteAll();
+
+    harness.engine.OnReadOut(held.read_outs.at(0));
+    EXPECT_THAT(job.state().events, ElementsAre("accepted"));
+    harness.engine.OnBatchDone(held.batches.at(0));
+    EXPECT_EQ(job.state().images.size(), good ? 1u : 0u);
+    EXPECT_EQ(job.finished()->ok(), good);
+  }
 }
 
 TEST(EngineFailureTest, FailedBatchFailsItsRowsAndTheServiceGoesOn) {
@@ -136,8 +164,7 @@ class EngineHealthTest : public ::testing::Test {
     harness_.RunUntilIdle();
   }
 
-  EngineHarness harness_{
-      {}, {.failures_until_unhealthy = 3, .unhealthy_retry = absl::Seconds(10)}};
+  EngineHarness harness_{{}, {.failures_until_unhealthy = 3, .unhealthy_retry = absl::Seconds(10)}};
   std::vector<bool> changes_;
   uint64_t next_seed_ = 0;
 };

@@ -97,6 +97,8 @@ TEST_F(ManualEngineThreadTest, DeadlinePassesAlthoughNothingElseHappens) {
 TEST_F(ManualEngineThreadTest, DestructorCancelsWhatIsLeftAndWaitsForTheExecutor) {
   Admission admission({}, [](int64_t) { return absl::ZeroDuration(); });
   std::vector<std::shared_ptr<RecordingSink>> sinks;
+  std::atomic<bool> reporting = false;
+  std::thread device;
   {
     EngineThread engine({}, executor_, clock_, nullptr);
     for (uint64_t seed = 0; seed < 100; ++seed) {
@@ -105,8 +107,15 @@ TEST_F(ManualEngineThreadTest, DestructorCancelsWhatIsLeftAndWaitsForTheExecutor
                         {.preview_every = 1, .ticket = *admission.Admit(50)}));
     }
     executor_.WaitForBatches(2);
-    executor_.SetAutomatic();
+    // Two batches and their previews are in flight until everybody was told.
+    device = std::thread([&] {
+      for (const auto& sink : sinks) EXPECT_TRUE(absl::IsCancelled(sink->WaitFinished()));
+      reporting = true;
+      executor_.CompleteAll();
+    });
   }
+  EXPECT_TRUE(reporting);
+  device.join();
   for (const auto& sink : sinks) {
     ASSERT_TRUE(sink->finished());
     EXPECT_TRUE(absl::IsCancelled(*sink->state().finished));
@@ -119,8 +128,7 @@ TEST_F(ManualEngineThreadTest, DestructorCancelsWhatIsLeftAndWaitsForTheExecutor
 // Calls back into the engine's thread-safe methods from a sink.
 class ChainingSink final : public OutputSink {
  public:
-  explicit ChainingSink(std::function<void()> on_finished)
-      : on_finished_(std::move(on_finished)) {}
+  explicit ChainingSink(std::function<void()> on_finished) : on_finished_(std::move(on_finished)) {}
   void OnAccepted(const AcceptedInfo&) override {}
   void OnProgress(int, int, int) override {}
   void OnPreview(int, int, Pixels) override {}
@@ -225,7 +233,9 @@ TEST_F(EngineThreadTest, EightThreadsSubmitAndCancelAtOnce) {
       ASSERT_TRUE(state.finished.has_value());
       EXPECT_THAT(state.violations, IsEmpty());
       finished += state.finished->ok();
-      if (state.finished->ok()) EXPECT_EQ(state.images.size(), job.seeds.size());
+      if (state.finished->ok()) {
+        EXPECT_EQ(state.images.size(), job.seeds.size());
+      }
       for (const auto& [sample, pixels] : state.images) {
         EXPECT_EQ(pixels.data, ImageMadeAlone(job.plan, job.seeds[sample]));
       }

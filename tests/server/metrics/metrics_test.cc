@@ -79,8 +79,8 @@ TEST_F(MetricsTest, CountersCarryTheirLabels) {
 TEST_F(MetricsTest, KnownLabelValuesStartAtZero) {
   const std::string text = Exposition();
   for (const char* reason : {"QUEUE_FULL", "REQUEST_TOO_LARGE", "DRAINING"}) {
-    EXPECT_THAT(text, HasSubstr("skipstream_rejected_total{reason=\"" + std::string(reason) +
-                                "\"} 0\n"));
+    EXPECT_THAT(text,
+                HasSubstr("skipstream_rejected_total{reason=\"" + std::string(reason) + "\"} 0\n"));
   }
   EXPECT_THAT(text, HasSubstr("skipstream_cancelled_total{stage=\"waiting\"} 0\n"));
   EXPECT_THAT(text, Not(HasSubstr("skipstream_images_total{")));
