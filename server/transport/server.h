@@ -29,13 +29,13 @@ class Server {
   struct Options {
     std::string listen = "0.0.0.0:50051";  // HOST:PORT; port 0 picks a free one
     std::string version;                   // as told to clients and written into pictures
-    RequestLimits limits;
+    RequestLimits limits = {};
     int encode_threads = 1;
     // Per call: finished events that wait for a slow reader. Past it the call is
     // RESOURCE_EXHAUSTED.
     size_t max_outbox_bytes = size_t{64} << 20;
     bool enable_model_control = false;
-    std::string model_dir;
+    std::string model_dir = {};
     bool reflection = true;
   };
   // All of it outlives the server. `models` holds at least one.

@@ -1,0 +1,34 @@
+// Models and requests for tests of the transport. Knows protobuf but not gRPC.
+#ifndef SKIPSTREAM_TESTS_SERVER_TRANSPORT_TRANSPORT_HARNESS_H_
+#define SKIPSTREAM_TESTS_SERVER_TRANSPORT_TRANSPORT_HARNESS_H_
+
+#include <string>
+
+#include "model/network_info.h"
+#include "server/engine/model_registry.h"
+#include "skipstream/v1/image_generation.pb.h"
+#include "tests/testing/puppet_executor.h"
+
+namespace skipstream {
+
+// From protobuf text format.
+v1::GenerateRequest Request(const std::string& text);
+
+// RGB 4x4, 10 classes ("apple", "banana", ...), K = 4, presets "default" (any solver, NFE 9 and 35)
+// and "sharp" (euler).
+NetworkInfo FruitInfo();
+// Grey 8x4, no classes, K = 3, sigma 0.02 to 100.
+NetworkInfo GreyInfo();
+
+// A registry with "fruit" (the default) and "grey".
+struct TestModels {
+  TestModels();
+
+  PuppetExecutor fruit_executor;
+  PuppetExecutor grey_executor;
+  ModelRegistry registry;
+};
+
+}  // namespace skipstream
+
+#endif  // SKIPSTREAM_TESTS_SERVER_TRANSPORT_TRANSPORT_HARNESS_H_
