@@ -7,6 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "model/network/presets.h"
 #include "model/network/quoted_name.h"
+#include "model/network/strict_json.h"
+#include "nlohmann/json.hpp"
 
 namespace skipstream {
 namespace {

@@ -8,9 +8,10 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
-#include "model/network/strict_json.h"
 
 namespace skipstream {
+
+class FieldReader;
 
 struct PreconditioningCoefficients {
   float c_skip = 0.0f;

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "model/network/strict_json.h"
 #include "model/sampler/sampler.h"
+#include "nlohmann/json.hpp"
 
 namespace skipstream {
 namespace {

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "model/network/quoted_name.h"
+#include "model/network/strict_json.h"
 
 namespace skipstream {
 namespace {

@@ -6,10 +6,9 @@
 
 #include <vector>
 
-#include "absl/status/status.h"
-#include "model/network/strict_json.h"
-
 namespace skipstream {
+
+class FieldReader;
 
 // Names as in the JSON; the defaults are the published ones for DDPM++.
 struct SongUNetConfig {

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "model/network/quoted_name.h"
+#include "nlohmann/json.hpp"
 
 namespace skipstream {
 namespace {

@@ -42,8 +42,8 @@ class Admission {
     int64_t max_evaluations = 200'000;
   };
 
-  // `retry_after(evaluations)` estimates how long it takes until that many evaluations are done; it is
-  // called on the refused thread and must be thread-safe.
+  // `retry_after(evaluations)` estimates how long it takes until that many evaluations are done; it
+  // is called on the refused thread and must be thread-safe.
   Admission(const Options& options, std::function<absl::Duration(int64_t)> retry_after);
 
   // Takes one request of `evaluations` rows, or refuses:

@@ -287,13 +287,13 @@ void Engine::RowDone(SampleId id, bool ends_step) {
 
 void Engine::OnReadOut(ReadOutResult result) {
   const PendingReadOut read_out = read_outs_.extract(result.id).mapped();
+  const auto it = samples_.find(read_out.sample);
+  if (it == samples_.end()) return;
   if (!result.status.ok()) {
     metrics_.executor_failures.Increment();
     FailSample(read_out.sample, result.status, "EXECUTOR_FAILED");
     return;
   }
-  const auto it = samples_.find(read_out.sample);
-  if (it == samples_.end()) return;
   Sample& sample = it->second;
   if (read_out.kind == ReadOutKind::kPreview) {
     sample.job->spec.sink->OnPreview(sample.index, read_out.steps_done, std::move(result.pixels));

@@ -14,16 +14,16 @@ namespace skipstream {
 namespace {
 
 constexpr size_t kMaxSuggestions = 3;
-constexpr int kMaxTypos = 2;
+constexpr size_t kMaxTypos = 2;
 
 // Levenshtein distance.
-int EditDistance(absl::string_view a, absl::string_view b) {
-  std::vector<int> row(b.size() + 1);
+size_t EditDistance(absl::string_view a, absl::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), 0);
   for (size_t i = 0; i < a.size(); ++i) {
-    int diagonal = std::exchange(row[0], static_cast<int>(i) + 1);
+    size_t diagonal = std::exchange(row[0], i + 1);
     for (size_t j = 0; j < b.size(); ++j) {
-      const int replaced = diagonal + (a[i] == b[j] ? 0 : 1);
+      const size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
       diagonal = row[j + 1];
       row[j + 1] = std::min({replaced, diagonal + 1, row[j] + 1});
     }
@@ -33,7 +33,9 @@ int EditDistance(absl::string_view a, absl::string_view b) {
 
 bool IsNear(absl::string_view wanted, absl::string_view name) {
   if (absl::StrContains(name, wanted) || absl::StrContains(wanted, name)) return true;
-  const auto [shorter, longer] = std::minmax(wanted.size(), name.size());
+  // The distance is at least the difference of the lengths.
+  const size_t longer = std::max(wanted.size(), name.size());
+  const size_t shorter = std::min(wanted.size(), name.size());
   return longer - shorter <= kMaxTypos && EditDistance(wanted, name) <= kMaxTypos;
 }
 

@@ -15,6 +15,7 @@
 #include "server/engine/error_details.h"
 #include "server/engine/generation_job.h"
 #include "server/transport/event_outbox.h"
+#include "server/transport/generate_events.h"
 #include "server/transport/grpc_status.h"
 #include "server/transport/image_encoder.h"
 
@@ -44,14 +45,6 @@ absl::Status SlowReaderError(size_t max_bytes) {
 
 absl::Status ExceptionError(const std::exception& exception) {
   return absl::InternalError(absl::StrCat("unexpected error: ", exception.what()));
-}
-
-void FillPicture(EncodedPicture picture, v1::EncodedImage& proto) {
-  proto.set_format(ToProto(picture.format));
-  proto.set_width(picture.width);
-  proto.set_height(picture.height);
-  proto.set_channels(picture.channels);
-  proto.set_data(std::move(picture.data));
 }
 
 // Everything about a call but gRPC's reactor, which it may outlive: the engine and the encoders
@@ -206,13 +199,8 @@ void GenerateCall::OnDone() {
 }
 
 void GenerateCall::OnAccepted(const AcceptedInfo& info) {
-  v1::GenerateEvent event;
-  v1::Accepted& accepted = *event.mutable_accepted();
-  accepted.set_requests_ahead(info.requests_ahead);
-  accepted.set_evaluations_ahead(info.evaluations_ahead);
-  accepted.set_estimated_seconds(absl::ToDoubleSeconds(info.estimate));
   std::lock_guard lock(mutex_);
-  PushOrStop(std::move(event));
+  PushOrStop(AcceptedEvent(info));
   Pump();
 }
 
@@ -244,13 +232,8 @@ void GenerateCall::OnImage(int sample, Pixels pixels, const SampleTimings& timin
 }
 
 void GenerateCall::OnSampleFailed(int sample, const absl::Status& status) {
-  v1::GenerateEvent event;
-  v1::ImageFailure& failure = *event.mutable_image_failure();
-  failure.set_image_index(sample);
-  failure.set_code(static_cast<int>(status.code()));
-  failure.set_message(std::string(status.message()));
   std::lock_guard lock(mutex_);
-  PushOrStop(std::move(event));
+  PushOrStop(ImageFailureEvent(sample, status));
   Pump();
 }
 
@@ -282,13 +265,9 @@ void GenerateCall::EncodePreview(int sample, int evaluations_done, const Pixels&
   if (Stopped()) return;
   absl::StatusOr<EncodedPicture> picture = Encode(pixels, {});
   if (!picture.ok()) return Stop(picture.status());
-  v1::Preview preview;
-  preview.set_image_index(sample);
-  preview.set_evaluations_done(evaluations_done);
-  FillPicture(*std::move(picture), *preview.mutable_picture());
   std::lock_guard lock(mutex_);
   if (stopped_) return;
-  outbox_->PushPreview(std::move(preview));
+  outbox_->PushPreview(PreviewOf(sample, evaluations_done, *std::move(picture)));
   Pump();
 }
 
@@ -300,21 +279,8 @@ void GenerateCall::EncodeImage(int sample, const Pixels& pixels, const SampleTim
                       {"skipstream.request", RequestAsJson(request)}});
   if (!picture.ok()) return Stop(picture.status());
 
-  v1::GenerateEvent event;
-  v1::Image& image = *event.mutable_image();
-  image.set_image_index(sample);
-  const SampleSpec& spec = resolved_->samples[static_cast<size_t>(sample)];
-  image.set_seed(static_cast<uint32_t>(spec.seed));
-  if (spec.class_index >= 0) {
-    image.set_class_index(spec.class_index);
-    const std::vector<std::string>& names = resolved_->model->info().class_names;
-    if (!names.empty()) image.set_class_name(names[static_cast<size_t>(spec.class_index)]);
-  }
-  FillPicture(*std::move(picture), *image.mutable_picture());
-  *image.mutable_resolved_request() = std::move(request);
-  image.set_queue_seconds(absl::ToDoubleSeconds(timings.queued));
-  image.set_run_seconds(absl::ToDoubleSeconds(timings.running));
-
+  v1::GenerateEvent event =
+      ImageEvent(*resolved_, sample, std::move(request), *std::move(picture), timings);
   std::lock_guard lock(mutex_);
   --images_encoding_;
   PushOrStop(std::move(event));

@@ -7,6 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "server/transport/grpc_status.h"
 #include "server/transport/request_resolver.h"
 #include "server/transport/violations.h"
@@ -100,8 +101,13 @@ absl::Status ModelControlService::LoadModel(const v1::LoadRequest& request,
   absl::StatusOr<std::shared_ptr<const LoadedModel>> model =
       LoadedModel::Load(executor_, name, path.string());
   if (!model.ok()) {
-    if (!absl::IsInvalidArgument(model.status())) return model.status();
-    violations.Add("file", std::string(model.status().message()));
+    const bool bad_file =
+        absl::IsInvalidArgument(model.status()) || absl::IsUnimplemented(model.status());
+    // Where the server keeps its files is not the client's business.
+    const std::string message =
+        absl::StrReplaceAll(model.status().message(), {{path.string(), request.file()}});
+    if (!bad_file) return absl::Status(model.status().code(), message);
+    violations.Add("file", message);
     return violations.ToStatus();
   }
   response.set_name(name);

@@ -5,6 +5,8 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "model/network/strict_json.h"
+#include "nlohmann/json.hpp"
 
 namespace skipstream {
 namespace {
