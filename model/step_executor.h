@@ -1,9 +1,9 @@
 // The seam between the batching engine and whatever evaluates networks: std and absl types only.
 //
 // An executor owns networks and slots on one device. A slot holds the registers of one sample
-// (model/sampler/solver_step.h) and belongs to the device, not to a network. All operations on slots
-// take effect in the order in which they were called (one stream), so a slot may be freed while a
-// batch that uses it is in flight, and handed out again at once.
+// (model/sampler/solver_step.h) and belongs to the device, not to a network. All operations on
+// slots take effect in the order in which they were called (one stream), so a slot may be freed
+// while a batch that uses it is in flight, and handed out again at once.
 //
 // Calls come from one thread at a time (the engine's), except LoadNetwork and UnloadNetwork, which
 // any thread may call. None of them blocks on the device except LoadNetwork and WarmUp.
@@ -103,8 +103,8 @@ class StepExecutor {
   // Must be called once, before any slot operation. The listener outlives the executor.
   virtual void SetListener(ExecutorListener* listener) = 0;
 
-  // Loads a .safetensors model file. Strict: a missing, unused or misshapen tensor, or a value out of
-  // range, is an error that names it. Blocks while reading.
+  // Loads a .safetensors model file. Strict: a missing, unused or misshapen tensor, or a value out
+  // of range, is an error that names it. Blocks while reading.
   virtual absl::StatusOr<NetworkId> LoadNetwork(const std::string& path) = 0;
   virtual NetworkInfo GetNetworkInfo(NetworkId network) const = 0;
   // Releases the weights once everything submitted before has run.

@@ -40,7 +40,7 @@ absl::StatusOr<Response> CallWithRetries(const RetryPolicy& policy, absl::Time d
     grpc::ClientContext context;
     SetDeadline(context, deadline);
     Response response;
-    const absl::Status status = FromGrpcStatus(attempt(context, response));
+    absl::Status status = FromGrpcStatus(attempt(context, response));
     if (status.ok()) return response;
     const auto wait = retry.NextWait(status, absl::Uniform(random, 0.0, 1.0));
     if (!wait || absl::Now() + *wait >= deadline) return status;

@@ -37,9 +37,8 @@ CLI::Option* AddList(CLI::App& command, const std::string& flag, std::vector<T>&
 template <typename T>
 CLI::Option* AddValue(CLI::App& command, const std::string& flag, std::function<void(T)> use,
                       const std::string& help, const std::string& type) {
-  return command
-      .add_option_function<T>(
-          flag, [use](const T& value) { use(value); }, help)
+  return command.add_option_function<T>(
+                    flag, [use](const T& value) { use(value); }, help)
       ->type_name(type);
 }
 

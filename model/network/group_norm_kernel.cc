@@ -43,8 +43,7 @@ void GroupNormChannelsLast(const GroupNormShape& shape, const float* x, const fl
     }
   };
 
-  SumPixels(
-      shape, x, [](float v, int64_t) { return v; }, partial, totals);
+  SumPixels(shape, x, [](float v, int64_t) { return v; }, partial, totals);
   average_groups();
   const std::vector<float> mean(totals.begin(), totals.end());
   const float* const means = mean.data();

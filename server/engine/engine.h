@@ -70,7 +70,7 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   // Takes a job under an id never used before. Its sink hears OnAccepted now.
-  void AddJob(JobId id, GenerationJob job);
+  void AddJob(JobId id, GenerationJob spec);
 
   // Ends a job with CANCELLED; unknown ids are ignored.
   void CancelJob(JobId id);

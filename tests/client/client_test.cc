@@ -14,7 +14,6 @@ namespace {
 using skipstream::testing::FakeAttempt;
 using skipstream::testing::FakeServer;
 using skipstream::testing::RetryInfoStatus;
-using skipstream::testing::StatusWithDetails;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 

@@ -24,7 +24,7 @@ class PlanInterpreter {
  public:
   // `normal` may be empty for plans that draw no noise. It is called once per sample and draw, in
   // the order of the samples.
-  PlanInterpreter(ScalarDenoiser denoiser, NormalSource normal = {})
+  explicit PlanInterpreter(ScalarDenoiser denoiser, NormalSource normal = {})
       : denoiser_(std::move(denoiser)), normal_(std::move(normal)) {}
 
   // The samples made from these latents (standard normal in real use).

@@ -33,6 +33,16 @@ class Checker:
             Path(entry["directory"], entry["file"]).resolve(): entry["command"]
             for entry in commands
         }
+        # The warnings in the compile commands are the compiler's to judge. Its headers come last,
+        # for what clang does not bring (omp.h).
+        compiler_headers = ["c++", "-print-file-name=include"]
+        headers = subprocess.run(
+            compiler_headers, capture_output=True, check=True, text=True
+        ).stdout
+        self._extra_arguments = [
+            "--extra-arg=-Wno-error",
+            f"--extra-arg=-idirafter{headers.strip()}",
+        ]
         version = subprocess.run([program, "--version"], capture_output=True, check=True).stdout
         self._common = version + (ROOT / ".clang-tidy").read_bytes()
         self._clean = build / "clang-tidy"
@@ -47,8 +57,7 @@ class Checker:
         if mark.exists():
             return ""
         result = subprocess.run(
-            # The warnings in the compile command are the compiler's to judge, not clang-tidy's.
-            [self._program, "--quiet", "-p", self._build, "--extra-arg=-Wno-error", source],
+            [self._program, "--quiet", "-p", self._build, *self._extra_arguments, source],
             cwd=ROOT,
             capture_output=True,
             text=True,

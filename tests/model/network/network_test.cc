@@ -155,7 +155,7 @@ TEST(NetworkTest, ChannelsThatDoNotFormEvenGroupsAreRefused) {
   const auto file = SafetensorsFile::Open(path);
   ASSERT_TRUE(file.ok()) << file.status();
   ParameterReader reader(*file, "");
-  GroupNorm(reader, "norm", 132);
+  const GroupNorm norm(reader, "norm", 132);
   EXPECT_THAT(std::string(reader.Finish().message()),
               HasSubstr("norm would split 132 channels into 32 groups"));
   unlink(path.c_str());

@@ -40,7 +40,9 @@ TEST(AdmissionTest, AcceptsExactlyUpToTheBoundOfRequests) {
 
 TEST(AdmissionTest, RoomIsBackWhenTheTicketIsDestroyed) {
   Admission admission({.max_requests = 1, .max_evaluations = 100}, SecondPerEvaluation);
-  { const auto ticket = admission.Admit(100); }
+  {
+    const auto ticket = admission.Admit(100);
+  }
   EXPECT_EQ(admission.outstanding_requests(), 0);
   EXPECT_EQ(admission.outstanding_evaluations(), 0);
   EXPECT_TRUE(admission.Admit(100).ok());
