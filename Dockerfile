@@ -50,7 +50,7 @@ RUN apt-get update \
         libabsl20220623 libgrpc++1.51 libprometheus-cpp-core1.0 libprometheus-cpp-pull1.0 \
         libprotobuf32 libspdlog1.10 libspng0 libwebp7 \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin \
+    && useradd --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin \
         --uid 10001 skipstream
 COPY --from=build /image /opt/skipstream
 ENV PATH=/opt/skipstream/bin:$PATH
