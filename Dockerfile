@@ -1,7 +1,7 @@
 # Skipstream server and command-line client.
 #
 #   docker build -t skipstream .
-#   docker run --rm -p 50051:50051 -p 9464:9464 skipstream
+#   docker run --rm -p 50051:50051 -p 9464:9464 --stop-timeout 40 skipstream
 #
 # VARIANT=cpu (default) or cuda. The cuda image carries LibTorch with CUDA and every NVIDIA library that
 # it loads; the server's executor runs on the CPU in both until the CUDA executor is there.

@@ -35,6 +35,7 @@
 #include "server/engine/clock.h"
 #include "server/engine/engine_thread.h"
 #include "server/engine/model_registry.h"
+#include "server/engine/scheduler.h"
 #include "server/metrics/metrics.h"
 #include "server/transport/server.h"
 
@@ -131,9 +132,9 @@ void DefineFlags(CLI::App& app, Flags& flags) {
          "Network evaluations that accepted requests may add up to")
       ->check(CLI::Range(int64_t{1}, int64_t{1'000'000'000}));
   option("max_count", flags.limits.max_count, "Images per request")->check(CLI::Range(1, 1024));
-  // At least the NFE of a request that does not say.
+  // At least the NFE of a request that does not say; at most what a priority class outranks.
   option("max_nfe", flags.limits.max_nfe, "Network evaluations per image")
-      ->check(CLI::Range(19, 4096));
+      ->check(CLI::Range(19, Scheduler::Options().rows_per_priority_class));
   option("max_scale", flags.limits.max_scale, "Enlargement of images")->check(CLI::Range(1, 64));
   option("encode_threads", flags.encode_threads, "Threads that encode images")
       ->check(CLI::Range(1, 256));

@@ -249,7 +249,8 @@ void AddGenerateFlags(CLI::App& command, GenerateFlags& flags) {
       command
           .add_option("--request", flags.request_file,
                       "Send the request in this PNG (as the server wrote it) or JSON file again, "
-                      "exactly; the same image comes back")
+                      "exactly; the same image comes back (byte for byte from a "
+                      "server with --deterministic)")
           ->type_name("FILE");
   for (CLI::Option* option : describes_request) replay->excludes(option);
   in_group("Running", [&] { AddRunning(command, flags); });

@@ -105,7 +105,8 @@ class RequestOptions(TypedDict, total=False):
     model: str
     """Name from `Client.models()`. Default: the server's default model."""
     count: int
-    """Images, 1 to limits.max_count. Default: the number of seeds, else of classes, else 1."""
+    """Images, 1 to limits.max_count. Default: the larger of the number of seeds (a sequence)
+    and of classes, at least 1."""
     seeds: int | Sequence[int]
     """0 to 2^32 - 1. One number: image i uses seed + i. A sequence: one per image.
     Default: drawn by this client."""
