@@ -6,6 +6,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
@@ -212,6 +213,7 @@ class Signals {
     thread_ = std::thread([this] { Run(); });
   }
   ~Signals() {
+    stopping_ = true;
     pthread_kill(thread_.native_handle(), kStopThread);
     thread_.join();
   }
@@ -227,13 +229,17 @@ class Signals {
     while (true) {
       int signal = 0;
       if (sigwait(&set_, &signal) != 0) continue;
-      if (signal == kStopThread) return;
+      if (signal == kStopThread) {
+        if (stopping_) return;
+        continue;  // somebody else's
+      }
       if (std::exchange(seen, true)) std::_Exit(128 + signal);
       promise_.set_value(signal);
     }
   }
 
   sigset_t set_;
+  std::atomic<bool> stopping_ = false;
   std::promise<int> promise_;
   std::future<int> first_;
   std::thread thread_;

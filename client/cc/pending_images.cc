@@ -14,8 +14,7 @@ constexpr int64_t kMaxPinnedImages = 1 << 16;
 
 int64_t ImageCount(const v1::GenerateRequest& request) {
   if (request.has_count()) return request.count();
-  if (request.seeds_size() > 0) return request.seeds_size();
-  return std::max(1, request.classes_size());
+  return std::max({request.seeds_size(), request.classes_size(), 1});
 }
 
 bool PinSeeds(v1::GenerateRequest& request, absl::FunctionRef<uint32_t()> draw_seed) {

@@ -15,7 +15,6 @@ namespace skipstream {
 namespace {
 
 constexpr size_t kMaxBytes = 256 << 10;
-constexpr size_t kMaxKnots = 256;
 constexpr double kMaxSigma = 1e12;
 
 absl::StatusOr<DepthProfile> ParseDepth(FieldReader& entry, int num_skips) {
@@ -73,8 +72,8 @@ absl::StatusOr<NoiseProfile> ParseNoise(const nlohmann::json& json, const std::s
   } else {
     KnotsNoise knots;
     const nlohmann::json* list = noise.Raw("knots");
-    if (list != nullptr && (!list->is_array() || list->size() > kMaxKnots)) {
-      noise.Fail("knots", absl::StrCat("must be a list of at most ", kMaxKnots, " knots"));
+    if (list != nullptr && (!list->is_array() || list->size() > size_t{kMaxNoiseKnots})) {
+      noise.Fail("knots", absl::StrCat("must be a list of at most ", kMaxNoiseKnots, " knots"));
     } else if (list != nullptr) {
       for (const nlohmann::json& knot : *list) {
         if (!knot.is_array() || knot.size() != 2 || !knot[0].is_number() || !knot[1].is_number()) {

@@ -11,6 +11,8 @@ namespace skipstream {
 namespace {
 
 constexpr int kMaxResolution = 1024;
+// Attention is quadratic in the number of pixels; above this one evaluation would hold up a device.
+constexpr int kMaxAttentionResolution = 128;
 constexpr int kMaxChannels = 1 << 16;
 
 void Unsupported(FieldReader& fields, const std::string& key, const std::string& value,
@@ -61,7 +63,7 @@ SongUNetConfig ReadSongUNetConfig(FieldReader& fields) {
   fields.Integers("channel_mult", 1, 64, 12, &config.channel_mult);
   fields.Integer("channel_mult_emb", 1, 64, &config.channel_mult_emb);
   fields.Integer("num_blocks", 1, 64, &config.num_blocks);
-  fields.Integers("attn_resolutions", 1, kMaxResolution, 16, &config.attn_resolutions);
+  fields.Integers("attn_resolutions", 1, kMaxAttentionResolution, 16, &config.attn_resolutions);
   double only_for_training = 0.0;
   fields.Number("dropout", 0.0, 1.0, &only_for_training);
   fields.Number("label_dropout", 0.0, 1.0, &only_for_training);
@@ -80,6 +82,12 @@ SongUNetConfig ReadSongUNetConfig(FieldReader& fields) {
     fields.Fail("img_resolution",
                 absl::StrCat("must be divisible by 2 once per level after the first of ",
                              config.num_levels()));
+  }
+  // The innermost level always attends.
+  const int innermost = config.img_resolution >> (config.num_levels() - 1);
+  if (innermost > kMaxAttentionResolution) {
+    fields.Fail("channel_mult", absl::StrCat("must have enough levels to reach resolution ",
+                                             kMaxAttentionResolution, " or less"));
   }
   return config;
 }

@@ -51,9 +51,10 @@ struct NoiseKnot {
   double sigma = 0.0;     // > 0, strictly increasing from knot to knot
   double strength = 0.0;  // 0 to 1
 };
+inline constexpr int kMaxNoiseKnots = 64;
 // Interpolated linearly in log sigma; constant beyond the outer knots.
 struct KnotsNoise {
-  std::vector<NoiseKnot> knots;  // at least one
+  std::vector<NoiseKnot> knots;  // 1 to kMaxNoiseKnots
 };
 using NoiseProfile = std::variant<ConstantNoise, WindowNoise, RampNoise, KnotsNoise>;
 

@@ -14,26 +14,6 @@ constexpr absl::Duration kMinRetryAfter = absl::Milliseconds(100);
 
 }  // namespace
 
-AdmissionTicket::AdmissionTicket(AdmissionTicket&& other) noexcept
-    : admission_(std::exchange(other.admission_, nullptr)),
-      evaluations_(std::exchange(other.evaluations_, 0)) {}
-
-AdmissionTicket& AdmissionTicket::operator=(AdmissionTicket&& other) noexcept {
-  if (this != &other) {
-    Release();
-    admission_ = std::exchange(other.admission_, nullptr);
-    evaluations_ = std::exchange(other.evaluations_, 0);
-  }
-  return *this;
-}
-
-AdmissionTicket::~AdmissionTicket() { Release(); }
-
-void AdmissionTicket::Release() {
-  if (admission_ != nullptr) admission_->Release(evaluations_);
-  admission_ = nullptr;
-}
-
 Admission::Admission(const Options& options, std::function<absl::Duration(int64_t)> retry_after)
     : options_(options), retry_after_(std::move(retry_after)) {}
 
@@ -51,7 +31,8 @@ absl::StatusOr<AdmissionTicket> Admission::Admit(int64_t evaluations) {
         requests_ < options_.max_requests) {
       ++requests_;
       evaluations_ += evaluations;
-      return AdmissionTicket(this, evaluations);
+      return AdmissionTicket(std::shared_ptr<const void>(
+          nullptr, [this, evaluations](const void*) { Release(evaluations); }));
     }
     requests = requests_;
     outstanding = evaluations_;

@@ -5,7 +5,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -14,29 +16,24 @@ namespace skipstream {
 
 class Admission;
 
-// Holds its share of the bounds until destroyed. Movable; travels with the job.
+// Holds a share of the bounds until it and all its copies are gone: a job holds one while it runs,
+// a call until the last of its results has left.
 class AdmissionTicket {
  public:
   AdmissionTicket() = default;
-  AdmissionTicket(AdmissionTicket&& other) noexcept;
-  AdmissionTicket& operator=(AdmissionTicket&& other) noexcept;
-  ~AdmissionTicket();
 
  private:
   friend class Admission;
-  AdmissionTicket(Admission* admission, int64_t evaluations)
-      : admission_(admission), evaluations_(evaluations) {}
-  void Release();
+  explicit AdmissionTicket(std::shared_ptr<const void> share) : share_(std::move(share)) {}
 
-  Admission* admission_ = nullptr;
-  int64_t evaluations_ = 0;
+  std::shared_ptr<const void> share_;  // gives itself back
 };
 
 // Thread-safe. Outlives its tickets.
 class Admission {
  public:
   struct Options {
-    // Accepted requests, waiting and running together.
+    // Accepted requests whose results have not all left.
     int64_t max_requests = 1024;
     // Rows that accepted requests cost in total, whether evaluated yet or not.
     int64_t max_evaluations = 200'000;
@@ -59,7 +56,6 @@ class Admission {
   int64_t outstanding_evaluations() const;
 
  private:
-  friend class AdmissionTicket;
   void Release(int64_t evaluations);
 
   const Options options_;

@@ -122,8 +122,8 @@ void Engine::FinishJobIfComplete(Job& job) {
 void Engine::FinishJob(JobId id, const absl::Status& status) {
   std::shared_ptr<OutputSink> sink;
   {
-    // The ticket and the reference to the model go before the client hears of the end, so that it
-    // finds the room it made.
+    // The job's ticket and its reference to the model go before the sink hears of the end, so that
+    // it finds the room it made.
     const auto job = jobs_.extract(id);
     sink = std::move(job.mapped().spec.sink);
     deadlines_.erase({job.mapped().spec.deadline, id});

@@ -24,8 +24,14 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> LoadedModel::Load(StepExecuto
                                                                      const std::string& path) {
   const absl::StatusOr<NetworkId> network = executor.LoadNetwork(path);
   if (!network.ok()) return network.status();
-  return std::shared_ptr<const LoadedModel>(
+  std::shared_ptr<const LoadedModel> model(
       new LoadedModel(executor, name, *network, executor.GetNetworkInfo(*network)));
+  const int channels = model->info().channels;
+  if (channels != 1 && channels != 3) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        path, ": config: 'img_channels' must be 1 (grey) or 3 (RGB) to be served, got ", channels));
+  }
+  return model;
 }
 
 LoadedModel::LoadedModel(StepExecutor& executor, std::string name, NetworkId network,

@@ -109,9 +109,13 @@ class GenerateCall final : public OutputSink, public std::enable_shared_from_thi
   absl::Time accepted_at_;
   std::string model_label_;   // of metrics; empty if no known model was named
   std::string solver_label_;  // empty if the request was not valid
+  bool entered_ = false;      // counted in env_->calls
 
   std::mutex mutex_;
   Stream* stream_;  // null once it was told to finish
+  // Held until everything was read, not just computed: it bounds what waits for encoders and
+  // readers.
+  AdmissionTicket ticket_;
   std::optional<EventOutbox> outbox_;
   v1::GenerateEvent writing_;  // what the stream is busy with
   bool is_writing_ = false;
@@ -150,6 +154,9 @@ absl::Status GenerateCall::Submit(const v1::GenerateRequest& request) {
   }
   model_label_ = resolved->model->name();
   solver_label_ = SolverName(resolved->solver);
+  // Counted before it is admitted: a drain must not overlook it in between.
+  env_->calls.Enter();
+  entered_ = true;
   absl::StatusOr<AdmissionTicket> ticket = env_->admission.Admit(resolved->rows());
   if (!ticket.ok()) {
     env_->metrics.rejected.With({GetReason(ticket.status())}).Increment();
@@ -161,7 +168,7 @@ absl::Status GenerateCall::Submit(const v1::GenerateRequest& request) {
   env_->metrics.nfe.Observe(resolved_->plan->nfe());
   outbox_.emplace(env_->max_outbox_bytes, static_cast<int>(resolved_->samples.size()),
                   resolved_->plan->nfe());
-  env_->calls.Enter();
+  ticket_ = *ticket;
   const JobId job = env_->engine.Submit({.model = resolved_->model,
                                          .plan = resolved_->plan,
                                          .samples = resolved_->samples,
@@ -195,7 +202,7 @@ absl::Status GenerateCall::ReaderGoneError() const {
 }
 
 void GenerateCall::OnDone() {
-  if (resolved_) env_->calls.Leave();
+  if (entered_) env_->calls.Leave();
 }
 
 void GenerateCall::OnAccepted(const AcceptedInfo& info) {
@@ -361,6 +368,7 @@ void GenerateCall::FinishStream() {
     env_->metrics.request_duration_seconds.With({model_label_})
         .Observe(absl::ToDoubleSeconds(env_->clock.Now() - arrived_));
   }
+  ticket_ = AdmissionTicket();
   Stream* stream = std::exchange(stream_, nullptr);
   stream->Finish(ToGrpcStatus(*ending_));
 }

@@ -59,7 +59,12 @@ grpc::ServerUnaryReactor* ModelControlService::Load(grpc::CallbackServerContext*
     return reactor;
   }
   // Request and response live until the reactor is finished.
-  loader_.Submit([this, reactor, request, response] {
+  loader_.Submit([this, context, reactor, request, response] {
+    // Also when the server is stopping: what waits here must not hold it up.
+    if (context->IsCancelled()) {
+      reactor->Finish(ToGrpcStatus(absl::CancelledError("the call ended before its turn to load")));
+      return;
+    }
     reactor->Finish(ToGrpcStatus(Caught([&] { return LoadModel(*request, *response); })));
   });
   return reactor;

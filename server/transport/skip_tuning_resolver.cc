@@ -12,7 +12,6 @@
 namespace skipstream {
 namespace {
 
-constexpr int kMaxKnots = 64;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 bool CheckRho(std::string field, double rho, Violations& violations) {
@@ -97,8 +96,8 @@ std::optional<NoiseProfile> ResolveRamp(const v1::NoiseRamp& ramp, Violations& v
 
 std::optional<NoiseProfile> ResolveKnots(const v1::NoiseKnots& list, Violations& violations) {
   const std::string field = "skip_tuning.noise.knots.knots";
-  if (list.knots_size() < 1 || list.knots_size() > kMaxKnots) {
-    violations.Add(field, absl::StrCat("must have between 1 and ", kMaxKnots, " knots, got ",
+  if (list.knots_size() < 1 || list.knots_size() > kMaxNoiseKnots) {
+    violations.Add(field, absl::StrCat("must have between 1 and ", kMaxNoiseKnots, " knots, got ",
                                        list.knots_size()));
     return std::nullopt;
   }

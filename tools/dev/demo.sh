@@ -29,7 +29,7 @@ trap 'exit 143' TERM
 
 echo "Starting the server ..."
 coproc SERVER {
-  exec "$bin/skipstream-server" --listen=127.0.0.1:0 --metrics_listen=127.0.0.1:0 2>"$log"
+  exec "$bin/skipstream-server" --listen=127.0.0.1:0 --metrics_listen=127.0.0.1:0 --warmup_budget=1 2>"$log"
 }
 # shellcheck disable=SC2153 # coproc sets SERVER_PID
 server_pid=${SERVER_PID:-}
