@@ -77,9 +77,9 @@ def test_an_idle_server_exits_at_once(new_server: Callable[..., Server]) -> None
 
 
 def test_a_second_signal_does_not_wait(new_server: Callable[..., Server]) -> None:
-    server = new_server("--drain_timeout=600", "--max_nfe=4096")
+    server = new_server("--drain_timeout=600", "--max_nfe=2048")
     with server.client() as client:
-        events = client.stream(solver="euler", nfe=4096, count=16)
+        events = client.stream(solver="euler", nfe=2048, count=16)
         next(events)
         server.terminate()
         with grpc.insecure_channel(server.target) as channel:
