@@ -12,6 +12,26 @@ class Solver(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SOLVER_UNSPECIFIED: _ClassVar[Solver]
     SOLVER_EULER: _ClassVar[Solver]
     SOLVER_HEUN: _ClassVar[Solver]
+    SOLVER_EULER_ANCESTRAL: _ClassVar[Solver]
+    SOLVER_DPMPP_2M: _ClassVar[Solver]
+    SOLVER_DPMPP_3M: _ClassVar[Solver]
+    SOLVER_DPMPP_2M_SDE: _ClassVar[Solver]
+    SOLVER_UNIPC: _ClassVar[Solver]
+    SOLVER_IPNDM: _ClassVar[Solver]
+    SOLVER_DPM2: _ClassVar[Solver]
+    SOLVER_CONSISTENCY: _ClassVar[Solver]
+
+class FinalStep(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FINAL_STEP_UNSPECIFIED: _ClassVar[FinalStep]
+    FINAL_STEP_ZERO: _ClassVar[FinalStep]
+    FINAL_STEP_SIGMA_MIN: _ClassVar[FinalStep]
+
+class UnipcVariant(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    UNIPC_VARIANT_UNSPECIFIED: _ClassVar[UnipcVariant]
+    UNIPC_VARIANT_BH1: _ClassVar[UnipcVariant]
+    UNIPC_VARIANT_BH2: _ClassVar[UnipcVariant]
 
 class NoiseRampDirection(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -35,6 +55,20 @@ class Priority(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 SOLVER_UNSPECIFIED: Solver
 SOLVER_EULER: Solver
 SOLVER_HEUN: Solver
+SOLVER_EULER_ANCESTRAL: Solver
+SOLVER_DPMPP_2M: Solver
+SOLVER_DPMPP_3M: Solver
+SOLVER_DPMPP_2M_SDE: Solver
+SOLVER_UNIPC: Solver
+SOLVER_IPNDM: Solver
+SOLVER_DPM2: Solver
+SOLVER_CONSISTENCY: Solver
+FINAL_STEP_UNSPECIFIED: FinalStep
+FINAL_STEP_ZERO: FinalStep
+FINAL_STEP_SIGMA_MIN: FinalStep
+UNIPC_VARIANT_UNSPECIFIED: UnipcVariant
+UNIPC_VARIANT_BH1: UnipcVariant
+UNIPC_VARIANT_BH2: UnipcVariant
 NOISE_RAMP_DIRECTION_UNSPECIFIED: NoiseRampDirection
 NOISE_RAMP_DIRECTION_STRONGEST_AT_HIGH_SIGMA: NoiseRampDirection
 NOISE_RAMP_DIRECTION_STRONGEST_AT_LOW_SIGMA: NoiseRampDirection
@@ -48,7 +82,7 @@ PRIORITY_NORMAL: Priority
 PRIORITY_HIGH: Priority
 
 class GenerateRequest(_message.Message):
-    __slots__ = ("model", "count", "seeds", "classes", "sampler", "skip_tuning", "output", "priority", "model_sha256")
+    __slots__ = ("model", "count", "seeds", "classes", "sampler", "skip_tuning", "output", "priority", "model_sha256", "guidance", "input_image")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     SEEDS_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +92,8 @@ class GenerateRequest(_message.Message):
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
+    GUIDANCE_FIELD_NUMBER: _ClassVar[int]
+    INPUT_IMAGE_FIELD_NUMBER: _ClassVar[int]
     model: str
     count: int
     seeds: _containers.RepeatedScalarFieldContainer[int]
@@ -67,7 +103,9 @@ class GenerateRequest(_message.Message):
     output: Output
     priority: Priority
     model_sha256: str
-    def __init__(self, model: _Optional[str] = ..., count: _Optional[int] = ..., seeds: _Optional[_Iterable[int]] = ..., classes: _Optional[_Iterable[_Union[ClassSelector, _Mapping]]] = ..., sampler: _Optional[_Union[Sampler, _Mapping]] = ..., skip_tuning: _Optional[_Union[SkipTuning, _Mapping]] = ..., output: _Optional[_Union[Output, _Mapping]] = ..., priority: _Optional[_Union[Priority, str]] = ..., model_sha256: _Optional[str] = ...) -> None: ...
+    guidance: Guidance
+    input_image: InputImage
+    def __init__(self, model: _Optional[str] = ..., count: _Optional[int] = ..., seeds: _Optional[_Iterable[int]] = ..., classes: _Optional[_Iterable[_Union[ClassSelector, _Mapping]]] = ..., sampler: _Optional[_Union[Sampler, _Mapping]] = ..., skip_tuning: _Optional[_Union[SkipTuning, _Mapping]] = ..., output: _Optional[_Union[Output, _Mapping]] = ..., priority: _Optional[_Union[Priority, str]] = ..., model_sha256: _Optional[str] = ..., guidance: _Optional[_Union[Guidance, _Mapping]] = ..., input_image: _Optional[_Union[InputImage, _Mapping]] = ...) -> None: ...
 
 class ClassSelector(_message.Message):
     __slots__ = ("index", "name")
@@ -78,22 +116,42 @@ class ClassSelector(_message.Message):
     def __init__(self, index: _Optional[int] = ..., name: _Optional[str] = ...) -> None: ...
 
 class Sampler(_message.Message):
-    __slots__ = ("solver", "nfe", "sigma_min", "sigma_max", "karras", "explicit_levels", "churn")
+    __slots__ = ("solver", "nfe", "sigma_min", "sigma_max", "karras", "explicit_levels", "exponential", "linear", "vp", "ve", "iddpm", "churn", "final_step", "step_noise", "unipc", "consistency_sigma_min", "conditioning_sigmas")
     SOLVER_FIELD_NUMBER: _ClassVar[int]
     NFE_FIELD_NUMBER: _ClassVar[int]
     SIGMA_MIN_FIELD_NUMBER: _ClassVar[int]
     SIGMA_MAX_FIELD_NUMBER: _ClassVar[int]
     KARRAS_FIELD_NUMBER: _ClassVar[int]
     EXPLICIT_LEVELS_FIELD_NUMBER: _ClassVar[int]
+    EXPONENTIAL_FIELD_NUMBER: _ClassVar[int]
+    LINEAR_FIELD_NUMBER: _ClassVar[int]
+    VP_FIELD_NUMBER: _ClassVar[int]
+    VE_FIELD_NUMBER: _ClassVar[int]
+    IDDPM_FIELD_NUMBER: _ClassVar[int]
     CHURN_FIELD_NUMBER: _ClassVar[int]
+    FINAL_STEP_FIELD_NUMBER: _ClassVar[int]
+    STEP_NOISE_FIELD_NUMBER: _ClassVar[int]
+    UNIPC_FIELD_NUMBER: _ClassVar[int]
+    CONSISTENCY_SIGMA_MIN_FIELD_NUMBER: _ClassVar[int]
+    CONDITIONING_SIGMAS_FIELD_NUMBER: _ClassVar[int]
     solver: Solver
     nfe: int
     sigma_min: float
     sigma_max: float
     karras: KarrasSchedule
     explicit_levels: ExplicitSchedule
+    exponential: ExponentialSchedule
+    linear: LinearSchedule
+    vp: VpSchedule
+    ve: VeSchedule
+    iddpm: IddpmSchedule
     churn: Churn
-    def __init__(self, solver: _Optional[_Union[Solver, str]] = ..., nfe: _Optional[int] = ..., sigma_min: _Optional[float] = ..., sigma_max: _Optional[float] = ..., karras: _Optional[_Union[KarrasSchedule, _Mapping]] = ..., explicit_levels: _Optional[_Union[ExplicitSchedule, _Mapping]] = ..., churn: _Optional[_Union[Churn, _Mapping]] = ...) -> None: ...
+    final_step: FinalStep
+    step_noise: StepNoise
+    unipc: Unipc
+    consistency_sigma_min: float
+    conditioning_sigmas: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, solver: _Optional[_Union[Solver, str]] = ..., nfe: _Optional[int] = ..., sigma_min: _Optional[float] = ..., sigma_max: _Optional[float] = ..., karras: _Optional[_Union[KarrasSchedule, _Mapping]] = ..., explicit_levels: _Optional[_Union[ExplicitSchedule, _Mapping]] = ..., exponential: _Optional[_Union[ExponentialSchedule, _Mapping]] = ..., linear: _Optional[_Union[LinearSchedule, _Mapping]] = ..., vp: _Optional[_Union[VpSchedule, _Mapping]] = ..., ve: _Optional[_Union[VeSchedule, _Mapping]] = ..., iddpm: _Optional[_Union[IddpmSchedule, _Mapping]] = ..., churn: _Optional[_Union[Churn, _Mapping]] = ..., final_step: _Optional[_Union[FinalStep, str]] = ..., step_noise: _Optional[_Union[StepNoise, _Mapping]] = ..., unipc: _Optional[_Union[Unipc, _Mapping]] = ..., consistency_sigma_min: _Optional[float] = ..., conditioning_sigmas: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class KarrasSchedule(_message.Message):
     __slots__ = ("schedule_exponent",)
@@ -107,6 +165,26 @@ class ExplicitSchedule(_message.Message):
     sigmas: _containers.RepeatedScalarFieldContainer[float]
     def __init__(self, sigmas: _Optional[_Iterable[float]] = ...) -> None: ...
 
+class ExponentialSchedule(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class LinearSchedule(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class VpSchedule(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class VeSchedule(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class IddpmSchedule(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class Churn(_message.Message):
     __slots__ = ("s_churn", "s_min", "s_max", "s_noise")
     S_CHURN_FIELD_NUMBER: _ClassVar[int]
@@ -118,6 +196,48 @@ class Churn(_message.Message):
     s_max: float
     s_noise: float
     def __init__(self, s_churn: _Optional[float] = ..., s_min: _Optional[float] = ..., s_max: _Optional[float] = ..., s_noise: _Optional[float] = ...) -> None: ...
+
+class StepNoise(_message.Message):
+    __slots__ = ("eta", "s_noise")
+    ETA_FIELD_NUMBER: _ClassVar[int]
+    S_NOISE_FIELD_NUMBER: _ClassVar[int]
+    eta: float
+    s_noise: float
+    def __init__(self, eta: _Optional[float] = ..., s_noise: _Optional[float] = ...) -> None: ...
+
+class Unipc(_message.Message):
+    __slots__ = ("order", "variant", "corrector")
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    VARIANT_FIELD_NUMBER: _ClassVar[int]
+    CORRECTOR_FIELD_NUMBER: _ClassVar[int]
+    order: int
+    variant: UnipcVariant
+    corrector: bool
+    def __init__(self, order: _Optional[int] = ..., variant: _Optional[_Union[UnipcVariant, str]] = ..., corrector: _Optional[bool] = ...) -> None: ...
+
+class Guidance(_message.Message):
+    __slots__ = ("scale", "sigma_lo", "sigma_hi", "guide_model", "guide_model_sha256")
+    SCALE_FIELD_NUMBER: _ClassVar[int]
+    SIGMA_LO_FIELD_NUMBER: _ClassVar[int]
+    SIGMA_HI_FIELD_NUMBER: _ClassVar[int]
+    GUIDE_MODEL_FIELD_NUMBER: _ClassVar[int]
+    GUIDE_MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
+    scale: float
+    sigma_lo: float
+    sigma_hi: float
+    guide_model: str
+    guide_model_sha256: str
+    def __init__(self, scale: _Optional[float] = ..., sigma_lo: _Optional[float] = ..., sigma_hi: _Optional[float] = ..., guide_model: _Optional[str] = ..., guide_model_sha256: _Optional[str] = ...) -> None: ...
+
+class InputImage(_message.Message):
+    __slots__ = ("picture", "strength", "mask")
+    PICTURE_FIELD_NUMBER: _ClassVar[int]
+    STRENGTH_FIELD_NUMBER: _ClassVar[int]
+    MASK_FIELD_NUMBER: _ClassVar[int]
+    picture: bytes
+    strength: float
+    mask: bytes
+    def __init__(self, picture: _Optional[bytes] = ..., strength: _Optional[float] = ..., mask: _Optional[bytes] = ...) -> None: ...
 
 class SkipTuning(_message.Message):
     __slots__ = ("rho", "linear", "explicit_rho", "preset", "noise")
@@ -290,7 +410,7 @@ class ImageFailure(_message.Message):
     def __init__(self, image_index: _Optional[int] = ..., code: _Optional[int] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Completed(_message.Message):
-    __slots__ = ("resolved_request", "server_version", "evaluations", "queue_seconds", "run_seconds", "encode_seconds", "total_seconds")
+    __slots__ = ("resolved_request", "server_version", "evaluations", "queue_seconds", "run_seconds", "encode_seconds", "total_seconds", "denoiser_calls")
     RESOLVED_REQUEST_FIELD_NUMBER: _ClassVar[int]
     SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
     EVALUATIONS_FIELD_NUMBER: _ClassVar[int]
@@ -298,6 +418,7 @@ class Completed(_message.Message):
     RUN_SECONDS_FIELD_NUMBER: _ClassVar[int]
     ENCODE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     TOTAL_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    DENOISER_CALLS_FIELD_NUMBER: _ClassVar[int]
     resolved_request: GenerateRequest
     server_version: str
     evaluations: int
@@ -305,7 +426,8 @@ class Completed(_message.Message):
     run_seconds: float
     encode_seconds: float
     total_seconds: float
-    def __init__(self, resolved_request: _Optional[_Union[GenerateRequest, _Mapping]] = ..., server_version: _Optional[str] = ..., evaluations: _Optional[int] = ..., queue_seconds: _Optional[float] = ..., run_seconds: _Optional[float] = ..., encode_seconds: _Optional[float] = ..., total_seconds: _Optional[float] = ...) -> None: ...
+    denoiser_calls: int
+    def __init__(self, resolved_request: _Optional[_Union[GenerateRequest, _Mapping]] = ..., server_version: _Optional[str] = ..., evaluations: _Optional[int] = ..., queue_seconds: _Optional[float] = ..., run_seconds: _Optional[float] = ..., encode_seconds: _Optional[float] = ..., total_seconds: _Optional[float] = ..., denoiser_calls: _Optional[int] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ()
@@ -340,7 +462,7 @@ class GetModelRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ...) -> None: ...
 
 class GetModelResponse(_message.Message):
-    __slots__ = ("name", "is_default", "sha256", "architecture", "preconditioning", "parameter_count", "width", "height", "channels", "num_classes", "class_names", "num_skips", "presets", "license", "limits")
+    __slots__ = ("name", "is_default", "sha256", "architecture", "preconditioning", "parameter_count", "width", "height", "channels", "num_classes", "class_names", "num_skips", "presets", "license", "limits", "supports_guidance", "sigma_levels")
     NAME_FIELD_NUMBER: _ClassVar[int]
     IS_DEFAULT_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
@@ -356,6 +478,8 @@ class GetModelResponse(_message.Message):
     PRESETS_FIELD_NUMBER: _ClassVar[int]
     LICENSE_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
+    SUPPORTS_GUIDANCE_FIELD_NUMBER: _ClassVar[int]
+    SIGMA_LEVELS_FIELD_NUMBER: _ClassVar[int]
     name: str
     is_default: bool
     sha256: str
@@ -371,7 +495,9 @@ class GetModelResponse(_message.Message):
     presets: _containers.RepeatedCompositeFieldContainer[Preset]
     license: str
     limits: Limits
-    def __init__(self, name: _Optional[str] = ..., is_default: _Optional[bool] = ..., sha256: _Optional[str] = ..., architecture: _Optional[str] = ..., preconditioning: _Optional[str] = ..., parameter_count: _Optional[int] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., channels: _Optional[int] = ..., num_classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., num_skips: _Optional[int] = ..., presets: _Optional[_Iterable[_Union[Preset, _Mapping]]] = ..., license: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ...) -> None: ...
+    supports_guidance: bool
+    sigma_levels: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, name: _Optional[str] = ..., is_default: _Optional[bool] = ..., sha256: _Optional[str] = ..., architecture: _Optional[str] = ..., preconditioning: _Optional[str] = ..., parameter_count: _Optional[int] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., channels: _Optional[int] = ..., num_classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., num_skips: _Optional[int] = ..., presets: _Optional[_Iterable[_Union[Preset, _Mapping]]] = ..., license: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., supports_guidance: _Optional[bool] = ..., sigma_levels: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Preset(_message.Message):
     __slots__ = ("name", "solver", "nfe", "skip_tuning")
