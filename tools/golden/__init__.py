@@ -1,0 +1,1 @@
+"""Independent float64 references of the solvers and schedules; see README.md."""
