@@ -26,6 +26,14 @@ namespace skipstream {
 using NetworkId = int;
 using SlotId = int;
 
+// A picture the sample is given, shaped like the network's images.
+struct GivenImage {
+  std::vector<float> pixels;  // [C, H, W], -1 to 1
+  // [H, W]: 1 where the picture is made anew, 0 where the given one stays, or between (inpainting).
+  // Empty: everything is made anew.
+  std::vector<float> mask;
+};
+
 // What a fresh slot starts from: the plan's InitialUpdate with the latents of `seed`.
 struct SlotInit {
   NetworkId network = 0;  // gives the shape [C, H, W]
@@ -33,10 +41,12 @@ struct SlotInit {
   // the same generator.
   uint64_t seed = 0;
   std::shared_ptr<const SamplingPlan> plan;
+  // Needed if the plan's initial update reads an image. With a mask, every D is masked.
+  std::shared_ptr<const GivenImage> image;
 };
 
 // One denoiser term of one step of one sample. Rows of a batch share nothing but the network. The
-// terms of a step are submitted in order, possibly in different batches; the last one applies the
+// terms of a step are submitted in order, in one batch or in several; the last one applies the
 // step's update.
 struct EvalRow {
   SlotId slot = 0;
@@ -49,7 +59,8 @@ struct EvalRow {
 struct StepBatch {
   uint64_t id = 0;
   NetworkId network = 0;
-  std::vector<EvalRow> rows;  // 1 to max_batch() rows, each slot at most once
+  // 1 to max_batch() rows. A slot may come several times, with consecutive terms of one step.
+  std::vector<EvalRow> rows;
 };
 
 struct BatchResult {

@@ -17,10 +17,10 @@ namespace {
 constexpr absl::Duration kWarmUp = absl::Seconds(3);
 
 absl::StatusOr<SamplingPlan> HeunPlan(int nfe, int num_skips) {
-  const absl::StatusOr<int> n = LevelsForNfe(Solver::kHeun, nfe);
+  const absl::StatusOr<int> n = LevelsForNfe(Solver::kHeun, FinalLevel::kZero, nfe);
   if (!n.ok()) return n.status();
   // The defaults of a request.
-  const absl::StatusOr<SigmaLevels> levels = KarrasLevels(*n, 0.002, 80.0, 7.0);
+  const absl::StatusOr<SigmaLevels> levels = SpacedLevels(KarrasSpacing{}, *n, 0.002, 80.0);
   if (!levels.ok()) return levels.status();
   SamplingParams params;
   params.solver = Solver::kHeun;

@@ -1,30 +1,31 @@
-// Euler's and Heun's method: solvers that keep no history (EDM, arXiv 2206.00364, Algorithms 1 and
-// 2). Internal to model/sampler.
+// Solvers that keep no history. Each compiles the steps between the points, still without denoiser
+// terms; the initial update must have churned the first point already, the churn of every other
+// point is part of the step before it. Internal to model/sampler.
 #ifndef SKIPSTREAM_MODEL_SAMPLER_ONE_STEP_SOLVERS_H_
 #define SKIPSTREAM_MODEL_SAMPLER_ONE_STEP_SOLVERS_H_
 
 #include <vector>
 
 #include "model/sampler/sampler.h"
-#include "model/sampler/sigma_schedule.h"
-#include "model/sampler/solver_step.h"
+#include "model/sampler/step_points.h"
 
 namespace skipstream {
 
-// A level of the schedule and where churn lifts a sample that arrives there.
-struct ChurnedLevel {
-  double sigma = 0.0;      // the level
-  double sigma_hat = 0.0;  // the noise level after churn; sigma without churn
-  double noise = 0.0;      // standard deviation of what churn adds; 0 without churn
-};
+// EDM (arXiv 2206.00364) Algorithms 1 and 2.
+std::vector<SolverStep> EulerSteps(const StepPoints& points);
+std::vector<SolverStep> HeunSteps(const StepPoints& points);
 
-// Algorithm 2, lines 4 to 6, for every level.
-std::vector<ChurnedLevel> ApplyChurn(const SigmaLevels& levels, const Churn& churn);
+// DPM-Solver-2 (arXiv 2206.00927, Algorithm 1 with r = 1/2; alpha = 1): the slope at the geometric
+// mean of both ends. The interval to 0 is an Euler step.
+std::vector<SolverStep> Dpm2Steps(const StepPoints& points);
 
-// The steps from the first level to 0, still without denoiser terms. The initial update must have
-// churned the first level already; the churn of every other level is part of the step before it.
-std::vector<SolverStep> EulerSteps(const std::vector<ChurnedLevel>& levels);
-std::vector<SolverStep> HeunSteps(const std::vector<ChurnedLevel>& levels);
+// DDIM with fresh noise (arXiv 2010.02502, Eq. 16, for alpha = 1): Euler to sigma_down, then noise
+// up to the next level.
+std::vector<SolverStep> EulerAncestralSteps(const StepPoints& points, const StepNoise& noise);
+
+// Multistep consistency sampling (arXiv 2303.01469, Algorithm 1): D, then fresh noise of standard
+// deviation sqrt(sigma^2 - sigma_min^2).
+std::vector<SolverStep> ConsistencySteps(const StepPoints& points, double sigma_min);
 
 }  // namespace skipstream
 

@@ -2,19 +2,34 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
+#include <string>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "model/sampler/multistep_solvers.h"
 #include "model/sampler/one_step_solvers.h"
+#include "model/sampler/step_points.h"
 
 namespace skipstream {
 namespace {
 
-absl::Status ValidateChurn(const Churn& churn) {
+absl::Status ValidateNoiseScale(absl::string_view name, double s_noise) {
+  if (std::isfinite(s_noise) && s_noise > 0.0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(name, ": must be finite and above 0; got ", s_noise));
+}
+
+absl::Status ValidateChurn(Solver solver, const Churn& churn) {
   if (!std::isfinite(churn.s_churn) || churn.s_churn < 0.0) {
     return absl::InvalidArgumentError(
         absl::StrCat("s_churn: must be finite and at least 0; got ", churn.s_churn));
+  }
+  if (churn.s_churn > 0.0 && !TakesChurn(solver)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("s_churn: must be 0 for ", std::string(SolverName(solver)),
+                     "; only euler and heun churn; got ", churn.s_churn));
   }
   if (!std::isfinite(churn.s_min) || churn.s_min < 0.0) {
     return absl::InvalidArgumentError(
@@ -25,21 +40,143 @@ absl::Status ValidateChurn(const Churn& churn) {
     return absl::InvalidArgumentError(
         absl::StrCat("s_max: must be at least s_min (", churn.s_min, "); got ", churn.s_max));
   }
-  if (!std::isfinite(churn.s_noise) || churn.s_noise <= 0.0) {
+  return ValidateNoiseScale("s_noise", churn.s_noise);
+}
+
+absl::Status ValidateStepNoise(const StepNoise& noise) {
+  if (!(noise.eta >= 0.0 && noise.eta <= 1.0)) {
+    return absl::InvalidArgumentError(absl::StrCat("eta: must be from 0 to 1; got ", noise.eta));
+  }
+  return ValidateNoiseScale("s_noise", noise.s_noise);
+}
+
+absl::Status ValidateUnipc(const Unipc& unipc) {
+  if (unipc.order >= 1 && unipc.order <= 3) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("order: must be 1, 2 or 3; got ", unipc.order));
+}
+
+absl::Status ValidateConsistency(const SamplingParams& params) {
+  if (params.final_sigma != 0.0) {
     return absl::InvalidArgumentError(
-        absl::StrCat("s_noise: must be finite and above 0; got ", churn.s_noise));
+        absl::StrCat("final_sigma: must be 0 for consistency; got ", params.final_sigma));
+  }
+  const double sigma_min = params.consistency_sigma_min;
+  if (std::isfinite(sigma_min) && sigma_min >= 0.0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("consistency_sigma_min: must be finite and at least 0; got ", sigma_min));
+}
+
+absl::Status ValidateLevelsAndEnd(const SamplingParams& params) {
+  if (absl::Status status = ValidateLevels(params.levels); !status.ok()) return status;
+  if (params.final_sigma >= 0.0 && params.final_sigma < params.levels.back()) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat("final_sigma: must be 0 or below the last level (",
+                                                 params.levels.back(), "); got ",
+                                                 params.final_sigma));
+}
+
+absl::Status ValidateConditioning(const std::vector<double>& sigmas, size_t evaluations) {
+  if (sigmas.empty()) return absl::OkStatus();
+  if (sigmas.size() != evaluations) {
+    return absl::InvalidArgumentError(absl::StrCat("conditioning_sigmas: must have ", evaluations,
+                                                   " values, one per evaluation; got ",
+                                                   sigmas.size()));
+  }
+  for (size_t i = 0; i < sigmas.size(); ++i) {
+    if (!std::isfinite(sigmas[i]) || sigmas[i] <= 0.0) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "conditioning_sigmas[", i, "]: must be finite and above 0; got ", sigmas[i]));
+    }
   }
   return absl::OkStatus();
 }
 
-std::vector<SolverStep> SolverSteps(Solver solver, const std::vector<ChurnedLevel>& levels) {
-  switch (solver) {
+absl::Status ValidateGuidance(const Guidance& guidance) {
+  if (!std::isfinite(guidance.scale) || guidance.scale < 0.0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("scale: must be finite and at least 0; got ", guidance.scale));
+  }
+  if (!std::isfinite(guidance.sigma_lo) || guidance.sigma_lo < 0.0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("sigma_lo: must be finite and at least 0; got ", guidance.sigma_lo));
+  }
+  if (!(guidance.sigma_hi >= guidance.sigma_lo)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "sigma_hi: must be at least sigma_lo (", guidance.sigma_lo, "); got ", guidance.sigma_hi));
+  }
+  if (guidance.guide_num_skips && *guidance.guide_num_skips < 1) {
+    return absl::InvalidArgumentError("guide_num_skips: must be at least 1");
+  }
+  return absl::OkStatus();
+}
+
+// EDM Algorithm 2, lines 4 to 6, for every level.
+StepPoints MakePoints(const SamplingParams& params) {
+  const Churn& churn = params.churn;
+  const double full_gamma = std::min(churn.s_churn / static_cast<double>(params.levels.size()),
+                                     std::numbers::sqrt2 - 1.0);
+  StepPoints points;
+  points.reserve(params.levels.size() + 1);
+  for (const double sigma : params.levels) {
+    const bool churned = sigma >= churn.s_min && sigma <= churn.s_max && full_gamma > 0.0;
+    double sigma_hat = churned ? sigma * (1.0 + full_gamma) : sigma;
+    if (churned && !params.network_levels.empty()) {
+      sigma_hat = std::max(sigma, NearestLevel(sigma_hat, params.network_levels));
+    }
+    // sigma_hat^2 - sigma^2 without the cancellation.
+    const double gamma = sigma_hat / sigma - 1.0;
+    points.push_back({.sigma = sigma,
+                      .sigma_hat = sigma_hat,
+                      .noise = sigma * std::sqrt(gamma * (2.0 + gamma)) * churn.s_noise});
+  }
+  points.push_back({.sigma = params.final_sigma, .sigma_hat = params.final_sigma});
+  return points;
+}
+
+std::vector<SolverStep> SolverSteps(const SamplingParams& params, const StepPoints& points) {
+  switch (params.solver) {
     case Solver::kEuler:
-      return EulerSteps(levels);
+      return EulerSteps(points);
     case Solver::kHeun:
-      return HeunSteps(levels);
+      return HeunSteps(points);
+    case Solver::kDpm2:
+      return Dpm2Steps(points);
+    case Solver::kEulerAncestral:
+      return EulerAncestralSteps(points, params.step_noise);
+    case Solver::kDpmpp2m:
+      return DpmppSteps(points, 2);
+    case Solver::kDpmpp3m:
+      return DpmppSteps(points, 3, params.dpmpp_3m_halved_curvature);
+    case Solver::kDpmpp2mSde:
+      return Dpmpp2mSdeSteps(points, params.step_noise);
+    case Solver::kUnipc:
+      return UnipcSteps(points, params.unipc);
+    case Solver::kIpndm:
+      return IpndmSteps(points);
+    case Solver::kConsistency:
+      return ConsistencySteps(points, params.consistency_sigma_min);
   }
   return {};
+}
+
+// What the network is asked at one step: one term, or two where guidance is on.
+std::vector<DenoiserTerm> Terms(const Guidance& guidance, double sigma, double conditioning_sigma,
+                                std::vector<float> rho) {
+  DenoiserTerm term = {.conditioning_sigma = conditioning_sigma, .rho = std::move(rho)};
+  if (guidance.scale == 1.0 || sigma < guidance.sigma_lo || sigma > guidance.sigma_hi) {
+    return {std::move(term)};
+  }
+  term.weight = guidance.scale;
+  DenoiserTerm other = term;
+  other.weight = 1.0 - guidance.scale;
+  if (guidance.guide_num_skips) {
+    other.network = 1;
+    other.rho.assign(*guidance.guide_num_skips, 1.0f);
+  } else {
+    other.conditional = false;
+  }
+  return {std::move(term), std::move(other)};
 }
 
 bool IsFinite(const SamplingPlan& plan) {
@@ -52,63 +189,49 @@ bool IsFinite(const SamplingPlan& plan) {
          });
 }
 
+absl::Status Validate(const SamplingParams& params) {
+  if (absl::Status status = ValidateLevelsAndEnd(params); !status.ok()) return status;
+  if (absl::Status status = ValidateChurn(params.solver, params.churn); !status.ok()) return status;
+  if (TakesStepNoise(params.solver)) {
+    absl::Status status = ValidateStepNoise(params.step_noise);
+    if (!status.ok()) return status;
+  }
+  if (params.solver == Solver::kUnipc) {
+    if (absl::Status status = ValidateUnipc(params.unipc); !status.ok()) return status;
+  }
+  if (params.solver == Solver::kConsistency) {
+    if (absl::Status status = ValidateConsistency(params); !status.ok()) return status;
+  }
+  if (absl::Status status = ValidateGuidance(params.guidance); !status.ok()) return status;
+  return ValidateNoise(params.skip_tuning.noise);
+}
+
 }  // namespace
 
-std::string_view SolverName(Solver solver) {
-  switch (solver) {
-    case Solver::kEuler:
-      return "euler";
-    case Solver::kHeun:
-      return "heun";
-  }
-  return "";
-}
-
-std::optional<Solver> SolverFromName(std::string_view name) {
-  for (Solver solver : AllSolvers()) {
-    if (SolverName(solver) == name) return solver;
-  }
-  return std::nullopt;
-}
-
-const std::vector<Solver>& AllSolvers() {
-  static const auto* const solvers = new std::vector<Solver>{Solver::kEuler, Solver::kHeun};
-  return *solvers;
-}
-
-absl::StatusOr<int> LevelsForNfe(Solver solver, int nfe) {
-  if (nfe < 1)
-    return absl::InvalidArgumentError(absl::StrCat("nfe: must be at least 1; got ", nfe));
-  if (solver == Solver::kEuler) return nfe;
-  if (nfe % 2 == 0) {
-    return absl::InvalidArgumentError(absl::StrCat("nfe: Heun needs an odd number of evaluations; ",
-                                                   nfe, " is not possible, ", nfe - 1, " and ",
-                                                   nfe + 1, " are"));
-  }
-  return nfe / 2 + 1;
-}
-
-int NfeForLevels(Solver solver, int n) { return solver == Solver::kEuler ? n : 2 * n - 1; }
-
 absl::StatusOr<SamplingPlan> CompilePlan(const SamplingParams& params) {
-  if (absl::Status status = ValidateLevels(params.levels); !status.ok()) return status;
-  if (absl::Status status = ValidateChurn(params.churn); !status.ok()) return status;
+  if (absl::Status status = Validate(params); !status.ok()) return status;
   absl::StatusOr<std::vector<double>> depth_rho =
       ExpandDepth(params.skip_tuning.depth, params.num_skips);
   if (!depth_rho.ok()) return depth_rho.status();
-  const NoiseProfile& noise_profile = params.skip_tuning.noise;
-  if (absl::Status status = ValidateNoise(noise_profile); !status.ok()) return status;
 
-  const std::vector<ChurnedLevel> levels = ApplyChurn(params.levels, params.churn);
+  const StepPoints points = MakePoints(params);
   SamplingPlan plan;
-  plan.initial.latent = levels.front().sigma;
-  plan.initial.noise = levels.front().noise;
-  plan.steps = SolverSteps(params.solver, levels);
-  for (SolverStep& step : plan.steps) {
-    const double strength =
-        NoiseStrength(noise_profile, step.sigma, params.levels.back(), params.levels.front());
-    step.terms.push_back(
-        {.conditioning_sigma = step.sigma, .rho = RhoAtStrength(*depth_rho, strength)});
+  plan.initial.image = params.starts_from_image ? 1.0 : 0.0;
+  plan.initial.latent = points.front().sigma;
+  plan.initial.noise = points.front().noise;
+  plan.steps = SolverSteps(params, points);
+  if (absl::Status status = ValidateConditioning(params.conditioning_sigmas, plan.steps.size());
+      !status.ok()) {
+    return status;
+  }
+  for (size_t i = 0; i < plan.steps.size(); ++i) {
+    SolverStep& step = plan.steps[i];
+    const double strength = NoiseStrength(params.skip_tuning.noise, step.sigma,
+                                          params.levels.back(), params.levels.front());
+    const double conditioning_sigma =
+        params.conditioning_sigmas.empty() ? step.sigma : params.conditioning_sigmas[i];
+    step.terms =
+        Terms(params.guidance, step.sigma, conditioning_sigma, RhoAtStrength(*depth_rho, strength));
   }
   if (!IsFinite(plan)) {
     return absl::InvalidArgumentError(

@@ -6,23 +6,15 @@
 
 #include <limits>
 #include <optional>
-#include <string>
-#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "model/sampler/sigma_schedule.h"
 #include "model/sampler/skip_tuning.h"
+#include "model/sampler/solver.h"
 #include "model/sampler/solver_step.h"
 
 namespace skipstream {
-
-enum class Solver { kEuler, kHeun };
-
-// Lower-case names as used in flags, metrics and model files: "euler", "heun".
-std::string_view SolverName(Solver solver);
-std::optional<Solver> SolverFromName(std::string_view name);
-const std::vector<Solver>& AllSolvers();
 
 // EDM Algorithm 2. s_churn = 0 is deterministic.
 struct Churn {
@@ -32,19 +24,60 @@ struct Churn {
   double s_noise = 1.0;  // standard deviation of the fresh noise, > 0
 };
 
-// The number of levels that `nfe` evaluations of `solver` use (Euler: nfe; Heun: (nfe + 1) / 2, its
-// last interval is an Euler step). InvalidArgument says which NFE would be valid (Heun needs an odd
-// one: the message offers the two neighbours).
-absl::StatusOr<int> LevelsForNfe(Solver solver, int nfe);
-// The inverse: evaluations spent on n >= 1 levels.
-int NfeForLevels(Solver solver, int n);
+// Fresh noise of euler_ancestral and dpmpp_2m_sde.
+struct StepNoise {
+  double eta = 1.0;      // 0 to 1; 0 is deterministic
+  double s_noise = 1.0;  // standard deviation of the fresh noise, > 0
+};
+
+// B(h) of the UniPC paper: bh1 is h, bh2 is e^h - 1.
+enum class UnipcVariant { kBh1, kBh2 };
+
+struct Unipc {
+  int order = 2;  // 1 to 3
+  UnipcVariant variant = UnipcVariant::kBh2;
+  bool corrector = true;  // raises the order of accuracy by one at no evaluation
+};
+
+// D = scale * D(x | class) + (1 - scale) * D_other(x), where D_other is the same network without
+// the class (classifier-free guidance, arXiv 2207.12598) or a second network with it (autoguidance,
+// arXiv 2406.02507); only at levels inside [sigma_lo, sigma_hi] (arXiv 2404.07724). Elsewhere, and
+// with scale 1, a step has one term.
+struct Guidance {
+  double scale = 1.0;  // finite, >= 0
+  double sigma_lo = 0.0;
+  double sigma_hi = std::numeric_limits<double>::infinity();
+  // Autoguidance: K of the second network, which is not skip-tuned. Empty: no second network.
+  std::optional<int> guide_num_skips;
+};
 
 struct SamplingParams {
   Solver solver = Solver::kHeun;
+  // Where steps start, and where the last one ends: 0, or a positive level below the others.
   SigmaLevels levels;
-  Churn churn;  // Heun and Euler
+  double final_sigma = 0.0;
+  // The only levels the network knows, descending; empty: any. What churn lifts is rounded to them.
+  std::vector<double> network_levels;
+  // Noise levels the network is told, one per evaluation, in the place of the true ones
+  // (timestep-aligned sampling); empty: the true ones.
+  std::vector<double> conditioning_sigmas;
+
+  Churn churn;           // euler and heun
+  StepNoise step_noise;  // euler_ancestral and dpmpp_2m_sde
+  Unipc unipc;           // unipc
+  // dpmpp_3m: weighs the second derivative of D by half of what the Taylor expansion says, as the
+  // code published with the paper and its copies do. The order is 2 then, not 3.
+  bool dpmpp_3m_halved_curvature = false;
+  // consistency: the level at which the model's function is the identity; what goes to a level at
+  // or below it gets no noise.
+  double consistency_sigma_min = 0.002;
+
+  // The sample starts from a given image plus noise of the first level, not from noise alone.
+  bool starts_from_image = false;
+
   SkipTuning skip_tuning;
   int num_skips = 0;  // K of the network
+  Guidance guidance;
 };
 
 // InvalidArgument for anything outside the documented ranges; the message begins with the name of

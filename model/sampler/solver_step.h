@@ -10,6 +10,7 @@
 //   base = eval = image * given_image + latent * latents + noise * fresh_noise
 // Then every step gathers its denoiser terms, all evaluated at `eval` and `sigma`,
 //   D = sum_t terms[t].weight * network(eval, terms[t])
+//   D = mask * D + (1 - mask) * given_image      only when inpainting
 // and applies a 3x7 matrix to r = (base, eval, D, h1, h2, h3, noise):
 //   base' = a[0] . r     eval' = a[1] . r     pushed = a[2] . r
 //   if push: (h1, h2, h3) = (pushed, h1, h2)
@@ -36,6 +37,8 @@ using StepMatrix = std::array<std::array<double, kNumRegisters>, kNumUpdateRows>
 // One call of a denoiser: one row of a batch.
 struct DenoiserTerm {
   double weight = 1.0;
+  // Which of the sample's networks: 0 its own, 1 the guide (autoguidance).
+  int network = 0;
   // False: the row is evaluated without its class (classifier-free guidance).
   bool conditional = true;
   // What the network is told the noise level is; differs from the step's sigma only for

@@ -55,8 +55,13 @@ struct SampleSpec {
 
 struct GenerationJob {
   std::shared_ptr<const LoadedModel> model;
+  // The second network of plans with autoguidance, of the same shape; null for all others.
+  std::shared_ptr<const LoadedModel> guide;
   std::shared_ptr<const SamplingPlan> plan;  // the same for all samples
-  std::vector<SampleSpec> samples;           // at least one
+  // What the samples start from or keep parts of; null if the plan reads no image and nothing is
+  // kept.
+  std::shared_ptr<const GivenImage> image;
+  std::vector<SampleSpec> samples;  // at least one
   Priority priority = Priority::kNormal;
   int preview_every = 0;  // evaluations between previews; 0: none
   absl::Time deadline = absl::InfiniteFuture();

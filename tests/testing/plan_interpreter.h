@@ -17,6 +17,8 @@ namespace skipstream {
 
 // The denoised value of `x` at noise level `sigma`.
 using ScalarDenoiser = std::function<double(double x, double sigma)>;
+// The same for one term of a step: which network, with the class or without.
+using TermDenoiser = std::function<double(double x, double sigma, const DenoiserTerm& term)>;
 // The next standard normal number.
 using NormalSource = std::function<double()>;
 
@@ -25,28 +27,36 @@ class PlanInterpreter {
   // `normal` may be empty for plans that draw no noise. It is called once per sample and draw, in
   // the order of the samples.
   explicit PlanInterpreter(ScalarDenoiser denoiser, NormalSource normal = {})
+      : PlanInterpreter(TermDenoiser([denoiser = std::move(denoiser)](double x, double /*sigma*/,
+                                                                      const DenoiserTerm& term) {
+                          return denoiser(x, term.conditioning_sigma);
+                        }),
+                        std::move(normal)) {}
+  explicit PlanInterpreter(TermDenoiser denoiser, NormalSource normal = {})
       : denoiser_(std::move(denoiser)), normal_(std::move(normal)) {}
+
+  // One value of the given picture per sample; with a mask (0 to 1) every D is masked.
+  void GivePicture(std::vector<double> picture, std::vector<double> mask = {}) {
+    picture_ = std::move(picture);
+    mask_ = std::move(mask);
+  }
 
   // The samples made from these latents (standard normal in real use).
   std::vector<double> Run(const SamplingPlan& plan, const std::vector<double>& latents) {
-    registers_.fill(std::vector<double>(latents.size(), kNaN));
-    Initialise(plan.initial, latents);
+    Start(plan, latents);
     for (const SolverStep& step : plan.steps) Apply(step);
-    return registers_[kBase];
+    return Get(kBase);
   }
 
- private:
-  static constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+  // --- Step by step ---
 
-  void Draw(bool wanted) {
-    for (double& value : registers_[kNoise]) value = wanted && normal_ ? normal_() : kNaN;
-  }
-
-  void Initialise(const InitialUpdate& initial, const std::vector<double>& latents) {
+  void Start(const SamplingPlan& plan, const std::vector<double>& latents) {
+    registers_.fill(std::vector<double>(latents.size(), kNaN));
+    const InitialUpdate& initial = plan.initial;
     Draw(initial.noise != 0.0);
     for (size_t i = 0; i < latents.size(); ++i) {
       double value = 0.0;
-      if (initial.image != 0.0) value += initial.image * kNaN;  // no image is given here
+      if (initial.image != 0.0) value += initial.image * (picture_.empty() ? kNaN : picture_[i]);
       if (initial.latent != 0.0) value += initial.latent * latents[i];
       if (initial.noise != 0.0) value += initial.noise * registers_[kNoise][i];
       registers_[kBase][i] = registers_[kEval][i] = value;
@@ -56,11 +66,7 @@ class PlanInterpreter {
   void Apply(const SolverStep& step) {
     Draw(step.uses_noise);
     for (size_t i = 0; i < registers_[kBase].size(); ++i) {
-      double denoised = 0.0;
-      for (const DenoiserTerm& term : step.terms) {
-        denoised += term.weight * denoiser_(registers_[kEval][i], term.conditioning_sigma);
-      }
-      registers_[kDenoised][i] = denoised;
+      registers_[kDenoised][i] = Denoise(step, i);
       const double base = Row(step.a[kNextBase], i);
       const double eval = Row(step.a[kNextEval], i);
       const double pushed = Row(step.a[kPushed], i);
@@ -75,6 +81,25 @@ class PlanInterpreter {
     }
   }
 
+  void Set(Register reg, std::vector<double> values) { registers_[reg] = std::move(values); }
+  const std::vector<double>& Get(Register reg) const { return registers_[reg]; }
+
+ private:
+  static constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+  void Draw(bool wanted) {
+    for (double& value : registers_[kNoise]) value = wanted && normal_ ? normal_() : kNaN;
+  }
+
+  double Denoise(const SolverStep& step, size_t i) const {
+    double denoised = 0.0;
+    for (const DenoiserTerm& term : step.terms) {
+      denoised += term.weight * denoiser_(registers_[kEval][i], step.sigma, term);
+    }
+    if (mask_.empty()) return denoised;
+    return mask_[i] * denoised + (1.0 - mask_[i]) * picture_[i];
+  }
+
   double Row(const std::array<double, kNumRegisters>& coefficients, size_t i) const {
     double sum = 0.0;
     for (int r = 0; r < kNumRegisters; ++r) {
@@ -83,8 +108,10 @@ class PlanInterpreter {
     return sum;
   }
 
-  const ScalarDenoiser denoiser_;
+  const TermDenoiser denoiser_;
   const NormalSource normal_;
+  std::vector<double> picture_;
+  std::vector<double> mask_;
   std::array<std::vector<double>, kNumRegisters> registers_;
 };
 

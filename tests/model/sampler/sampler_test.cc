@@ -4,6 +4,7 @@
 #include <limits>
 #include <numbers>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -13,6 +14,7 @@
 namespace skipstream {
 namespace {
 
+using ::testing::DoubleEq;
 using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::StartsWith;
@@ -52,51 +54,17 @@ bool DrawsNoise(const SolverStep& step) {
          step.a[kPushed][kNoise] != 0.0;
 }
 
-TEST(SolverTest, NamesAreLowerCaseAndRoundTrip) {
-  EXPECT_THAT(AllSolvers(), ElementsAre(Solver::kEuler, Solver::kHeun));
-  EXPECT_EQ(SolverName(Solver::kEuler), "euler");
-  EXPECT_EQ(SolverName(Solver::kHeun), "heun");
-  for (Solver solver : AllSolvers()) EXPECT_EQ(SolverFromName(SolverName(solver)), solver);
-  for (const char* unknown : {"", "Heun", "unipc"})
-    EXPECT_FALSE(SolverFromName(unknown)) << unknown;
-}
-
-TEST(LevelsForNfeTest, IsTheInverseOfNfeForLevels) {
-  for (Solver solver : AllSolvers()) {
-    for (int n = 1; n <= 100; ++n) {
-      const auto levels = LevelsForNfe(solver, NfeForLevels(solver, n));
-      ASSERT_TRUE(levels.ok()) << levels.status();
-      EXPECT_EQ(*levels, n) << SolverName(solver);
-    }
-  }
-  EXPECT_EQ(NfeForLevels(Solver::kHeun, 18), 35);
-  EXPECT_EQ(NfeForLevels(Solver::kEuler, 18), 18);
-}
-
-TEST(LevelsForNfeTest, EvenNfeWithHeunOffersBothNeighbours) {
-  const absl::Status status = LevelsForNfe(Solver::kHeun, 18).status();
-  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
-  EXPECT_EQ(status.message(),
-            "nfe: Heun needs an odd number of evaluations; 18 is not possible, 17 and 19 are");
-  EXPECT_TRUE(LevelsForNfe(Solver::kEuler, 18).ok());
-}
-
-TEST(LevelsForNfeTest, RefusesLessThanOne) {
-  for (Solver solver : AllSolvers()) {
-    for (int nfe : {0, -1, std::numeric_limits<int>::min()}) {
-      const absl::Status status = LevelsForNfe(solver, nfe).status();
-      EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
-      EXPECT_THAT(std::string(status.message()), StartsWith("nfe: must be at least 1")) << nfe;
-    }
-  }
-}
-
 TEST(CompilePlanTest, SpendsExactlyTheNfeOfItsLevels) {
   for (Solver solver : AllSolvers()) {
     for (int n = 1; n <= 40; ++n) {
-      const SamplingPlan plan = Compiled(Params(solver, *KarrasLevels(n, 0.002, 80.0, 7.0)));
-      EXPECT_EQ(plan.nfe(), NfeForLevels(solver, n)) << SolverName(solver) << " " << n;
+      SamplingParams params = Params(solver, *SpacedLevels(KarrasSpacing{}, n, 0.002, 80.0));
+      const SamplingPlan plan = Compiled(params);
+      EXPECT_EQ(plan.nfe(), NfeForLevels(solver, FinalLevel::kZero, n)) << SolverName(solver);
       EXPECT_EQ(plan.rows(), plan.nfe());
+      if (solver == Solver::kConsistency) continue;
+      params.final_sigma = 0.001;
+      EXPECT_EQ(Compiled(params).nfe(), NfeForLevels(solver, FinalLevel::kPositive, n))
+          << SolverName(solver);
     }
   }
 }
@@ -132,7 +100,8 @@ TEST(CompilePlanTest, NetworkIsToldTheTrueNoiseLevel) {
 TEST(CompilePlanTest, LastStepIsExactlyTheDenoisedImage) {
   for (Solver solver : AllSolvers()) {
     for (int n : {1, 2, 7}) {
-      const SamplingPlan plan = Compiled(Params(solver, *KarrasLevels(n, 0.0023, 79.9, 6.3)));
+      const SamplingPlan plan =
+          Compiled(Params(solver, *SpacedLevels(KarrasSpacing{6.3}, n, 0.0023, 79.9)));
       // In the order of solver_step.h: base, eval, D, h1, h2, h3, noise.
       EXPECT_THAT(plan.steps.back().a[kNextBase], ElementsAre(0, 0, 1, 0, 0, 0, 0));
     }
@@ -140,7 +109,8 @@ TEST(CompilePlanTest, LastStepIsExactlyTheDenoisedImage) {
 }
 
 TEST(CompilePlanTest, OneStepSolversKeepNoHistory) {
-  for (Solver solver : AllSolvers()) {
+  for (Solver solver : {Solver::kEuler, Solver::kHeun, Solver::kDpm2, Solver::kEulerAncestral,
+                        Solver::kConsistency}) {
     for (const SolverStep& step : Compiled(Params(solver, {80.0, 5.0, 0.1})).steps) {
       EXPECT_FALSE(step.push);
       EXPECT_THAT(step.a[kPushed], Each(0.0));
@@ -160,8 +130,9 @@ TEST(CompilePlanTest, HeunPredictorKeepsBaseForTheCorrector) {
   EXPECT_EQ(plan.steps[1].a[kNextEval], plan.steps[1].a[kNextBase]);
 }
 
-TEST(ChurnTest, WithoutItThePlanDrawsNoNoise) {
+TEST(CompilePlanTest, DeterministicSolversDrawNoNoise) {
   for (Solver solver : AllSolvers()) {
+    if (TakesStepNoise(solver) || solver == Solver::kConsistency) continue;
     const SamplingPlan plan = Compiled(Params(solver, {80.0, 5.0, 0.1}));
     EXPECT_EQ(plan.initial.noise, 0.0);
     for (const SolverStep& step : plan.steps) {
@@ -169,6 +140,134 @@ TEST(ChurnTest, WithoutItThePlanDrawsNoNoise) {
       EXPECT_FALSE(step.uses_noise);
     }
   }
+}
+
+TEST(CompilePlanTest, StochasticSolversDrawNoiseBetweenLevelsAndNoneOnTheWayToZero) {
+  for (Solver solver : {Solver::kEulerAncestral, Solver::kDpmpp2mSde, Solver::kConsistency}) {
+    const SamplingPlan plan = Compiled(Params(solver, {80.0, 5.0, 0.1}));
+    EXPECT_EQ(plan.initial.noise, 0.0);
+    EXPECT_TRUE(plan.steps[0].uses_noise);
+    EXPECT_TRUE(plan.steps[1].uses_noise);
+    EXPECT_FALSE(plan.steps[2].uses_noise);
+    for (const SolverStep& step : plan.steps) EXPECT_EQ(DrawsNoise(step), step.uses_noise);
+  }
+}
+
+TEST(CompilePlanTest, EtaZeroIsTheDeterministicSolver) {
+  for (const auto& [stochastic, deterministic] :
+       {std::pair(Solver::kEulerAncestral, Solver::kEuler),
+        std::pair(Solver::kDpmpp2mSde, Solver::kDpmpp2m)}) {
+    SamplingParams params = Params(stochastic, {80.0, 5.0, 1.0, 0.1});
+    params.step_noise.eta = 0.0;
+    const SamplingPlan plan = Compiled(params);
+    const SamplingPlan expected = Compiled(Params(deterministic, params.levels));
+    for (size_t i = 0; i < plan.steps.size(); ++i) {
+      EXPECT_FALSE(plan.steps[i].uses_noise);
+      for (int reg = 0; reg < kNumRegisters; ++reg) {
+        EXPECT_NEAR(plan.steps[i].a[kNextBase][reg], expected.steps[i].a[kNextBase][reg], 1e-14);
+      }
+    }
+  }
+}
+
+TEST(CompilePlanTest, MultistepSolversStartWithLowerOrders) {
+  const SigmaLevels levels = *SpacedLevels(KarrasSpacing{}, 20, 0.002, 80.0);
+  SamplingParams unipc3 = Params(Solver::kUnipc, levels);
+  unipc3.unipc.order = 3;
+  for (const SamplingParams& params :
+       {Params(Solver::kDpmpp3m, levels), unipc3, Params(Solver::kIpndm, levels)}) {
+    const SamplingPlan plan = Compiled(params);
+    for (int i = 0; i < 3; ++i) {  // nothing is read before it was pushed
+      for (const auto& row : plan.steps[i].a) {
+        for (int missing = i; missing < 3; ++missing) EXPECT_EQ(row[kH1 + missing], 0.0);
+      }
+    }
+  }
+}
+
+TEST(CompilePlanTest, APositiveFinalLevelIsReachedLikeEveryOther) {
+  SamplingParams params = Params(Solver::kEuler, {80.0, 5.0});
+  params.final_sigma = 1.0;
+  EXPECT_THAT(Compiled(params).steps.back().a[kNextBase], ElementsAre(0, 0.2, 0.8, 0, 0, 0, 0));
+  params.solver = Solver::kHeun;
+  EXPECT_THAT(StepSigmas(Compiled(params)), ElementsAre(80.0, 5.0, 5.0, 1.0));
+  params.solver = Solver::kDpm2;
+  EXPECT_THAT(StepSigmas(Compiled(params)),
+              ElementsAre(80.0, DoubleEq(20.0), 5.0, DoubleEq(std::sqrt(5.0))));
+}
+
+TEST(CompilePlanTest, AnImageIsTheMeanOfWhatItStartsFrom) {
+  SamplingParams params = Params(Solver::kHeun, {2.0, 1.0});
+  params.starts_from_image = true;
+  const SamplingPlan plan = Compiled(params);
+  EXPECT_EQ(plan.initial.image, 1.0);
+  EXPECT_EQ(plan.initial.latent, 2.0);
+}
+
+TEST(CompilePlanTest, AlignedConditioningChangesOnlyWhatTheNetworkIsTold) {
+  SamplingParams params = Params(Solver::kHeun, {80.0, 5.0});
+  const SamplingPlan plain = Compiled(params);
+  params.conditioning_sigmas = {70.0, 6.0, 4.0};
+  const SamplingPlan aligned = Compiled(params);
+  for (size_t i = 0; i < plain.steps.size(); ++i) {
+    EXPECT_EQ(aligned.steps[i].terms[0].conditioning_sigma, params.conditioning_sigmas[i]);
+    EXPECT_EQ(aligned.steps[i].sigma, plain.steps[i].sigma);
+    EXPECT_EQ(aligned.steps[i].a, plain.steps[i].a);
+  }
+}
+
+TEST(GuidanceTest, PutsASecondRowInsideItsIntervalOnly) {
+  SamplingParams params = Params(Solver::kEuler, {80.0, 5.0, 0.1});
+  params.skip_tuning.depth = UniformDepth{0.9};
+  params.guidance.scale = 3.0;
+  params.guidance.sigma_lo = 1.0;
+  params.guidance.sigma_hi = 10.0;
+  const SamplingPlan plan = Compiled(params);
+  EXPECT_EQ(plan.nfe(), 3);
+  EXPECT_EQ(plan.rows(), 4);
+  EXPECT_EQ(plan.steps[0].terms.size(), 1u);
+  EXPECT_EQ(plan.steps[0].terms[0].weight, 1.0);
+  EXPECT_EQ(plan.steps[2].terms.size(), 1u);
+  const std::vector<DenoiserTerm>& terms = plan.steps[1].terms;
+  ASSERT_EQ(terms.size(), 2u);
+  EXPECT_EQ(terms[0].weight, 3.0);
+  EXPECT_TRUE(terms[0].conditional);
+  EXPECT_EQ(terms[1].weight, -2.0);
+  EXPECT_FALSE(terms[1].conditional);
+  for (const DenoiserTerm& term : terms) {
+    EXPECT_EQ(term.network, 0);
+    EXPECT_EQ(term.conditioning_sigma, 5.0);
+    EXPECT_THAT(term.rho, ElementsAre(0.9f, 0.9f, 0.9f));
+  }
+}
+
+TEST(GuidanceTest, ScaleOneIsNoGuidance) {
+  SamplingParams params = Params(Solver::kHeun, {80.0, 5.0});
+  params.guidance.guide_num_skips = 2;
+  EXPECT_EQ(Compiled(params).rows(), 3);
+}
+
+TEST(GuidanceTest, TheGuideNetworkKeepsItsClassAndIsNotSkipTuned) {
+  SamplingParams params = Params(Solver::kEuler, {80.0});
+  params.skip_tuning.depth = UniformDepth{0.9};
+  params.guidance.scale = 2.0;
+  params.guidance.guide_num_skips = 2;
+  const std::vector<DenoiserTerm> terms = Compiled(params).steps[0].terms;
+  ASSERT_EQ(terms.size(), 2u);
+  EXPECT_THAT(terms[0].rho, ElementsAre(0.9f, 0.9f, 0.9f));
+  EXPECT_EQ(terms[1].network, 1);
+  EXPECT_TRUE(terms[1].conditional);
+  EXPECT_EQ(terms[1].weight, -1.0);
+  EXPECT_THAT(terms[1].rho, ElementsAre(1.0f, 1.0f));
+}
+
+TEST(ChurnTest, IsRoundedToTheLevelsTheNetworkKnows) {
+  SamplingParams params = Params(Solver::kEuler, {80.0, 5.0});
+  params.network_levels = {95.0, 80.0, 6.0, 5.0, 1.0};
+  params.churn = {.s_churn = 0.4};  // gamma = 0.2
+  const SamplingPlan plan = Compiled(params);
+  EXPECT_THAT(StepSigmas(plan), ElementsAre(95.0, 6.0));
+  EXPECT_NEAR(plan.initial.noise, std::sqrt(95.0 * 95.0 - 80.0 * 80.0), 1e-11);
 }
 
 TEST(ChurnTest, LiftsTheLevelsAndAddsTheMissingNoiseInTheStepBefore) {
@@ -283,6 +382,64 @@ TEST(CompilePlanTest, RefusesWhatIsOutOfRangeByName) {
     bad = good;
     bad.churn.s_noise = value;
     EXPECT_THAT(CompileError(bad), StartsWith("s_noise: ")) << value;
+    bad = good;
+    bad.solver = Solver::kDpmpp2mSde;
+    bad.step_noise.s_noise = value;
+    EXPECT_THAT(CompileError(bad), StartsWith("s_noise: ")) << value;
+  }
+  for (double value : {5.0, 6.0, -1.0, kNaN, kInf}) {
+    bad = good;
+    bad.final_sigma = value;
+    EXPECT_THAT(CompileError(bad), StartsWith("final_sigma: ")) << value;
+  }
+  for (double value : {-0.1, 1.1, kNaN, kInf}) {
+    bad = good;
+    bad.solver = Solver::kEulerAncestral;
+    bad.step_noise.eta = value;
+    EXPECT_THAT(CompileError(bad), StartsWith("eta: ")) << value;
+  }
+  for (double value : {-0.1, kNaN, kInf}) {
+    bad = good;
+    bad.guidance.scale = value;
+    EXPECT_THAT(CompileError(bad), StartsWith("scale: ")) << value;
+    bad = good;
+    bad.guidance.sigma_lo = value;
+    EXPECT_THAT(CompileError(bad), StartsWith("sigma_lo: ")) << value;
+    bad = good;
+    bad.solver = Solver::kConsistency;
+    bad.consistency_sigma_min = value;
+    EXPECT_THAT(CompileError(bad), StartsWith("consistency_sigma_min: ")) << value;
+  }
+  bad = good;
+  bad.guidance.sigma_lo = 2.0;
+  bad.guidance.sigma_hi = 1.0;
+  EXPECT_THAT(CompileError(bad), StartsWith("sigma_hi: "));
+  bad = good;
+  bad.solver = Solver::kConsistency;
+  bad.final_sigma = 1.0;
+  EXPECT_THAT(CompileError(bad), StartsWith("final_sigma: must be 0 for consistency"));
+  for (int order : {0, 4, -1}) {
+    bad = good;
+    bad.solver = Solver::kUnipc;
+    bad.unipc.order = order;
+    EXPECT_THAT(CompileError(bad), StartsWith("order: ")) << order;
+  }
+  bad = good;
+  bad.conditioning_sigmas = {80.0, 5.0};
+  EXPECT_THAT(CompileError(bad), StartsWith("conditioning_sigmas: must have 3 values"));
+  bad.conditioning_sigmas = {80.0, 0.0, 5.0};
+  EXPECT_THAT(CompileError(bad), StartsWith("conditioning_sigmas[1]: "));
+}
+
+TEST(ChurnTest, IsRefusedForSolversThatDoNotChurn) {
+  for (Solver solver : AllSolvers()) {
+    SamplingParams params = Params(solver, {80.0, 5.0});
+    params.churn.s_churn = 1.0;
+    if (TakesChurn(solver)) {
+      EXPECT_EQ(CompileError(params), "");
+    } else {
+      EXPECT_THAT(CompileError(params), StartsWith("s_churn: must be 0 for "));
+    }
   }
 }
 

@@ -10,7 +10,7 @@ namespace skipstream {
 PlanPtr MakePlan(Solver solver, int nfe, double rho, double s_churn) {
   SamplingParams params;
   params.solver = solver;
-  params.levels = *KarrasLevels(*LevelsForNfe(solver, nfe), 0.002, 80.0, 7.0);
+  params.levels = *SpacedLevels(KarrasSpacing{}, *LevelsForNfe(solver, FinalLevel::kZero, nfe), 0.002, 80.0);
   params.churn.s_churn = s_churn;
   params.skip_tuning.depth = UniformDepth{rho};
   params.num_skips = 9;

@@ -116,7 +116,7 @@ class ClassSelector(_message.Message):
     def __init__(self, index: _Optional[int] = ..., name: _Optional[str] = ...) -> None: ...
 
 class Sampler(_message.Message):
-    __slots__ = ("solver", "nfe", "sigma_min", "sigma_max", "karras", "explicit_levels", "exponential", "linear", "vp", "ve", "iddpm", "churn", "final_step", "step_noise", "unipc", "consistency_sigma_min", "conditioning_sigmas")
+    __slots__ = ("solver", "nfe", "sigma_min", "sigma_max", "karras", "explicit_levels", "exponential", "linear", "vp", "ve", "iddpm", "churn", "final_step", "step_noise", "unipc", "consistency_sigma_min", "conditioning_sigmas", "dpmpp_3m")
     SOLVER_FIELD_NUMBER: _ClassVar[int]
     NFE_FIELD_NUMBER: _ClassVar[int]
     SIGMA_MIN_FIELD_NUMBER: _ClassVar[int]
@@ -134,6 +134,7 @@ class Sampler(_message.Message):
     UNIPC_FIELD_NUMBER: _ClassVar[int]
     CONSISTENCY_SIGMA_MIN_FIELD_NUMBER: _ClassVar[int]
     CONDITIONING_SIGMAS_FIELD_NUMBER: _ClassVar[int]
+    DPMPP_3M_FIELD_NUMBER: _ClassVar[int]
     solver: Solver
     nfe: int
     sigma_min: float
@@ -151,7 +152,8 @@ class Sampler(_message.Message):
     unipc: Unipc
     consistency_sigma_min: float
     conditioning_sigmas: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, solver: _Optional[_Union[Solver, str]] = ..., nfe: _Optional[int] = ..., sigma_min: _Optional[float] = ..., sigma_max: _Optional[float] = ..., karras: _Optional[_Union[KarrasSchedule, _Mapping]] = ..., explicit_levels: _Optional[_Union[ExplicitSchedule, _Mapping]] = ..., exponential: _Optional[_Union[ExponentialSchedule, _Mapping]] = ..., linear: _Optional[_Union[LinearSchedule, _Mapping]] = ..., vp: _Optional[_Union[VpSchedule, _Mapping]] = ..., ve: _Optional[_Union[VeSchedule, _Mapping]] = ..., iddpm: _Optional[_Union[IddpmSchedule, _Mapping]] = ..., churn: _Optional[_Union[Churn, _Mapping]] = ..., final_step: _Optional[_Union[FinalStep, str]] = ..., step_noise: _Optional[_Union[StepNoise, _Mapping]] = ..., unipc: _Optional[_Union[Unipc, _Mapping]] = ..., consistency_sigma_min: _Optional[float] = ..., conditioning_sigmas: _Optional[_Iterable[float]] = ...) -> None: ...
+    dpmpp_3m: Dpmpp3m
+    def __init__(self, solver: _Optional[_Union[Solver, str]] = ..., nfe: _Optional[int] = ..., sigma_min: _Optional[float] = ..., sigma_max: _Optional[float] = ..., karras: _Optional[_Union[KarrasSchedule, _Mapping]] = ..., explicit_levels: _Optional[_Union[ExplicitSchedule, _Mapping]] = ..., exponential: _Optional[_Union[ExponentialSchedule, _Mapping]] = ..., linear: _Optional[_Union[LinearSchedule, _Mapping]] = ..., vp: _Optional[_Union[VpSchedule, _Mapping]] = ..., ve: _Optional[_Union[VeSchedule, _Mapping]] = ..., iddpm: _Optional[_Union[IddpmSchedule, _Mapping]] = ..., churn: _Optional[_Union[Churn, _Mapping]] = ..., final_step: _Optional[_Union[FinalStep, str]] = ..., step_noise: _Optional[_Union[StepNoise, _Mapping]] = ..., unipc: _Optional[_Union[Unipc, _Mapping]] = ..., consistency_sigma_min: _Optional[float] = ..., conditioning_sigmas: _Optional[_Iterable[float]] = ..., dpmpp_3m: _Optional[_Union[Dpmpp3m, _Mapping]] = ...) -> None: ...
 
 class KarrasSchedule(_message.Message):
     __slots__ = ("schedule_exponent",)
@@ -204,6 +206,12 @@ class StepNoise(_message.Message):
     eta: float
     s_noise: float
     def __init__(self, eta: _Optional[float] = ..., s_noise: _Optional[float] = ...) -> None: ...
+
+class Dpmpp3m(_message.Message):
+    __slots__ = ("halved_curvature",)
+    HALVED_CURVATURE_FIELD_NUMBER: _ClassVar[int]
+    halved_curvature: bool
+    def __init__(self, halved_curvature: _Optional[bool] = ...) -> None: ...
 
 class Unipc(_message.Message):
     __slots__ = ("order", "variant", "corrector")
