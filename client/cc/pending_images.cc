@@ -55,6 +55,9 @@ v1::GenerateRequest PendingImages::NextAttempt() {
     const v1::GenerateRequest& known = delivered_.begin()->second;
     rest.set_model(known.model());
     rest.set_model_sha256(known.model_sha256());
+    if (!known.guidance().guide_model().empty()) {
+      rest.mutable_guidance()->set_guide_model_sha256(known.guidance().guide_model_sha256());
+    }
   }
   return rest;
 }

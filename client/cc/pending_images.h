@@ -27,8 +27,8 @@ class PendingImages {
   // `request` is pinned unless it is one the server will refuse (`pinned` is PinSeeds()'s answer).
   PendingImages(v1::GenerateRequest request, bool pinned);
 
-  // What the next attempt has to ask for. After an image was delivered it also names the model's
-  // SHA-256, so that the rest cannot come from other weights.
+  // What the next attempt has to ask for. After an image was delivered it also names the SHA-256 of
+  // the model (and of the guide model), so that the rest cannot come from other weights.
   v1::GenerateRequest NextAttempt();
 
   // Rewrites an event of the current attempt. False: the caller has seen this image already.

@@ -2,25 +2,35 @@
 
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
 
 namespace skipstream::cli {
 
-absl::StatusOr<std::string> ReadFile(const std::string& path) {
+absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t max_bytes) {
   std::error_code error;
   if (std::filesystem::is_directory(path, error)) {
     return absl::InvalidArgumentError(absl::StrCat("cannot read ", path, ": it is a folder"));
   }
   std::ifstream in(path, std::ios::binary);
   if (!in) return absl::NotFoundError(absl::StrCat("cannot read ", path, ": ", strerror(errno)));
-  return std::string(std::istreambuf_iterator<char>(in), {});
+  std::string data;
+  std::array<char, 1 << 16> chunk;
+  while (in.read(chunk.data(), chunk.size()) || in.gcount() > 0) {
+    data.append(chunk.data(), static_cast<size_t>(in.gcount()));
+    if (data.size() > max_bytes) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("cannot read ", path, ": it is larger than ", max_bytes, " bytes"));
+    }
+  }
+  if (in.bad()) return absl::InternalError(absl::StrCat("cannot read ", path));
+  return data;
 }
 
 absl::Status CheckFolderOf(const std::string& path) {

@@ -2,6 +2,8 @@
 #ifndef SKIPSTREAM_CLIENT_CLI_FILES_H_
 #define SKIPSTREAM_CLIENT_CLI_FILES_H_
 
+#include <cstdint>
+#include <limits>
 #include <string>
 
 #include "absl/status/status.h"
@@ -10,7 +12,9 @@
 
 namespace skipstream::cli {
 
-absl::StatusOr<std::string> ReadFile(const std::string& path);
+// InvalidArgument for a folder and for more than `max_bytes`, of which no more is read.
+absl::StatusOr<std::string> ReadFile(const std::string& path,
+                                     uint64_t max_bytes = std::numeric_limits<uint64_t>::max());
 
 // Through a temporary file beside it: `path` holds either what it held before or all of `data`.
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view data);

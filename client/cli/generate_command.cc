@@ -24,20 +24,32 @@ namespace skipstream::cli {
 namespace {
 
 constexpr char kFooter[] = R"(
-A list for --nfe, --rho, --solver, --seed or --class makes a sweep: rows are NFE x rho x solver,
-columns are class x seed, and --grid makes a labelled sheet of it. As many seeds as classes are
-paired (a column has one class and one seed).
+A list for --nfe, --rho, --guidance, --solver, --seed or --class makes a sweep: rows are NFE x rho x
+guidance x solver, columns are class x seed, and --grid makes a labelled sheet of it. As many seeds
+as classes are paired (a column has one class and one seed). In a sweep over solvers, options of
+some solvers go to those.
 
 Examples:
   skipstream generate --class cat --seed 7 --out cat.png
   skipstream generate --class cat --count 16 --grid cats.png
   skipstream generate --class cat,dog,owl --seed 1 --nfe 9,35 --rho 0.9,1.0 --grid sheet.png
   skipstream generate --class cat,owl --seed 1,2 --rows 9:0.9,9:1.0,35:1.0 --grid sheet.png
+  skipstream generate --class cat --seed 1-4 --nfe 9 --solver heun,dpmpp_3m,unipc --grid sheet.png
+  skipstream generate --class dog --seed 7 --image cat.png --strength 0.7 --out dog.png
   skipstream generate --request cat.png --out again.png
 )";
 
 constexpr int kDefaultNfe = 19;  // of the API; only an estimate until the server says
 constexpr absl::Duration kRedraw = absl::Milliseconds(100);
+
+// A guided denoiser call is two evaluations: then both numbers. A server that does not count calls
+// reports none.
+std::string DescribeCost(int64_t evaluations, int64_t denoiser_calls) {
+  if (denoiser_calls == 0 || denoiser_calls == evaluations) {
+    return absl::StrCat(evaluations, " evaluations");
+  }
+  return absl::StrCat(denoiser_calls, " denoiser calls, ", evaluations, " evaluations");
+}
 
 // Turns events into files, records and a progress bar.
 class Collector : public RunListener {
@@ -79,6 +91,7 @@ class Collector : public RunListener {
     record.column = planned.first_column + image.image_index();
     record.image = image;
     record.image.mutable_picture()->clear_data();
+    record.image.mutable_resolved_request()->clear_input_image();
     record.rho = DescribeRho(planned.request.skip_tuning());
     if (!output_.grid.empty()) {
       absl::StatusOr<Bitmap> bitmap = DecodeImage(image.picture());
@@ -163,9 +176,11 @@ int Collector::Finish(const RunOutcome& outcome) {
   bar_.Clear();
   const absl::Duration wall_time = absl::Now() - start_;
   int64_t evaluations = 0;
+  int64_t denoiser_calls = 0;
   for (const auto& completed : outcome.completed) {
     if (!completed) continue;
     evaluations += completed->evaluations();
+    denoiser_calls += completed->denoiser_calls();
     records_.completed.push_back(*completed);
   }
   absl::Status status = outcome.status;
@@ -188,8 +203,9 @@ int Collector::Finish(const RunOutcome& outcome) {
   }
   if (bar_.visible()) {
     const double seconds = absl::ToDoubleSeconds(wall_time);
-    std::cerr << absl::StrFormat("%d images in %.1f s, %d evaluations, %.0f/s\n", made, seconds,
-                                 evaluations, static_cast<double>(evaluations) / seconds);
+    std::cerr << absl::StrFormat("%d images in %.1f s, %s, %.0f/s\n", made, seconds,
+                                 DescribeCost(evaluations, denoiser_calls),
+                                 static_cast<double>(evaluations) / seconds);
   }
   return made == job_.num_images() ? kExitOk : kExitFailure;
 }

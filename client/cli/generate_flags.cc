@@ -2,67 +2,13 @@
 
 #include <functional>
 #include <limits>
-#include <map>
-#include <utility>
 
-#include "absl/strings/str_join.h"
+#include "client/cli/flag_helpers.h"
 #include "client/cli/list_parser.h"
+#include "client/cli/sampler_flags.h"
 
 namespace skipstream::cli {
 namespace {
-
-// Unwraps what a parser made of a flag's text; CLI11 reports errors by exception.
-template <typename T>
-T ValueOrThrow(const std::string& flag, absl::StatusOr<T> parsed) {
-  if (!parsed.ok()) throw CLI::ValidationError(flag, std::string(parsed.status().message()));
-  return *std::move(parsed);
-}
-
-// A flag that may be repeated; every occurrence is a list.
-template <typename T>
-CLI::Option* AddList(CLI::App& command, const std::string& flag, std::vector<T>& values,
-                     absl::StatusOr<std::vector<T>> (*parse)(absl::string_view),
-                     const std::string& help, const std::string& type) {
-  const auto append = [flag, parse, &values](const std::vector<std::string>& texts) {
-    for (const std::string& text : texts) {
-      for (T& value : ValueOrThrow(flag, parse(text))) values.push_back(std::move(value));
-    }
-  };
-  return command.add_option_function<std::vector<std::string>>(flag, append, help)
-      ->allow_extra_args(false)
-      ->type_name(type);
-}
-
-// A flag with one value that goes to `use`.
-template <typename T>
-CLI::Option* AddValue(CLI::App& command, const std::string& flag, std::function<void(T)> use,
-                      const std::string& help, const std::string& type) {
-  return command.add_option_function<T>(
-                    flag, [use](const T& value) { use(value); }, help)
-      ->type_name(type);
-}
-
-// A flag whose value is one of a few words.
-template <typename Enum>
-CLI::Option* AddChoice(CLI::App& command, const std::string& flag,
-                       const std::map<std::string, Enum>& choices, std::function<void(Enum)> use,
-                       const std::string& help) {
-  std::vector<std::string> words;
-  for (const auto& [word, value] : choices) words.push_back(word);
-  return command
-      .add_option_function<std::string>(
-          flag, [choices, use](const std::string& word) { use(choices.at(word)); }, help)
-      ->check(CLI::IsMember(words).description(""))
-      ->type_name(absl::StrJoin(words, "|"));
-}
-
-void Exclusive(const std::vector<CLI::Option*>& options) {
-  for (CLI::Option* a : options) {
-    for (CLI::Option* b : options) {
-      if (a != b) a->excludes(b);
-    }
-  }
-}
 
 void AddWhat(CLI::App& command, GenerateFlags& flags) {
   AddValue<std::string>(
@@ -78,51 +24,47 @@ void AddWhat(CLI::App& command, GenerateFlags& flags) {
           "Seeds, e.g. 7 or 1-8 or 1,5-7 (default: drawn)", "LIST");
   command.add_flag("--cross", flags.axes.cross, "Never pair: every class gets every seed");
   AddChoice<v1::Priority>(
-      command, "--priority",
-      {{"low", v1::PRIORITY_LOW}, {"normal", v1::PRIORITY_NORMAL}, {"high", v1::PRIORITY_HIGH}},
-      [&](v1::Priority priority) { flags.base.set_priority(priority); }, "Scheduling class");
+      command, "--priority", [&](v1::Priority priority) { flags.base.set_priority(priority); },
+      "Scheduling class (default: normal)");
 }
 
-// Returns --nfe.
-CLI::Option* AddSampler(CLI::App& command, GenerateFlags& flags) {
-  const auto sampler = [&flags] { return flags.base.mutable_sampler(); };
-  AddList(command, "--solver", flags.axes.solvers, &ParseSolvers, "heun (default), euler", "LIST");
-  CLI::Option* nfe = AddList(command, "--nfe", flags.axes.nfe, &ParseIntegers,
-                             "Network evaluations per image (default: 19; odd for heun)", "LIST");
-  CLI::Option* lowest = AddValue<double>(
-      command, "--sigma_min", [=](double value) { sampler()->set_sigma_min(value); },
-      "Lowest noise level (default: 0.002)", "X");
-  CLI::Option* highest = AddValue<double>(
-      command, "--sigma_max", [=](double value) { sampler()->set_sigma_max(value); },
-      "Highest noise level (default: 80)", "X");
-  CLI::Option* exponent = AddValue<double>(
-      command, "--schedule_exponent",
-      [=](double value) { sampler()->mutable_karras()->set_schedule_exponent(value); },
-      "Exponent of the Karras schedule (default: 7)", "X");
-  CLI::Option* sigmas = AddValue<std::string>(
-      command, "--sigmas",
-      [=](std::string text) {
-        for (double sigma : ValueOrThrow("--sigmas", ParseNumbers(text))) {
-          sampler()->mutable_explicit_levels()->add_sigmas(sigma);
-        }
+void AddGuidance(CLI::App& command, GenerateFlags& flags) {
+  const auto guidance = [&flags] { return flags.base.mutable_guidance(); };
+  CLI::Option* scale = AddList(command, "--guidance", flags.axes.guidance, &ParseNumbers,
+                               "Guidance scales, 0 to 100 (default: 1, none); an evaluation then "
+                               "costs two rows",
+                               "LIST");
+  AddParsed<v1::NoiseWindow>(
+      command, "--guidance_interval", &ParseWindow,
+      [=](const v1::NoiseWindow& window) {
+        if (window.has_sigma_lo()) guidance()->set_sigma_lo(window.sigma_lo());
+        if (window.has_sigma_hi()) guidance()->set_sigma_hi(window.sigma_hi());
       },
-      "Noise levels, decreasing, e.g. 80,20,5,1,0.1", "LIST");
-  for (CLI::Option* other : {lowest, highest, exponent}) sigmas->excludes(other);
+      "Guidance only at these noise levels, e.g. 0.3,5", "LO,HI")
+      ->needs(scale);
+  AddValue<std::string>(
+      command, "--guide_model", [=](const std::string& name) { guidance()->set_guide_model(name); },
+      "Autoguidance: away from what this model makes (default: from the model without class)",
+      "NAME")
+      ->needs(scale);
+}
 
-  const auto churn = [=] { return sampler()->mutable_churn(); };
+void AddInputImage(CLI::App& command, GenerateFlags& flags) {
+  CLI::Option* image =
+      command
+          .add_option("--image", flags.image_file,
+                      "Picture to start from (PNG, WebP or raw), of the model's size or a multiple")
+          ->type_name("FILE");
   AddValue<double>(
-      command, "--s_churn", [=](double value) { churn()->set_s_churn(value); },
-      "Fresh noise over all levels (default: 0, deterministic)", "X");
-  AddValue<double>(
-      command, "--s_min", [=](double value) { churn()->set_s_min(value); },
-      "Lowest level with fresh noise (default: 0)", "X");
-  AddValue<double>(
-      command, "--s_max", [=](double value) { churn()->set_s_max(value); },
-      "Highest level with fresh noise (default: no limit)", "X");
-  AddValue<double>(
-      command, "--s_noise", [=](double value) { churn()->set_s_noise(value); },
-      "Standard deviation of the fresh noise (default: 1)", "X");
-  return nfe;
+      command, "--strength",
+      [&flags](double value) { flags.base.mutable_input_image()->set_strength(value); },
+      "How much of it is made anew, above 0 to 1 (default: 0.6; with a mask 1)", "X")
+      ->needs(image);
+  command
+      .add_option("--mask", flags.mask_file,
+                  "Inpainting: white is made anew, black stays (default: all is made anew)")
+      ->type_name("FILE")
+      ->needs(image);
 }
 
 void AddSkipTuning(CLI::App& command, GenerateFlags& flags, CLI::Option* nfe) {
@@ -135,12 +77,10 @@ void AddSkipTuning(CLI::App& command, GenerateFlags& flags, CLI::Option* nfe) {
   CLI::Option* top = AddValue<double>(
       command, "--rho_top", [=](double value) { tuning()->mutable_linear()->set_top(value); },
       "rho of the shallowest skip; linear down to --rho_bottom", "X");
-  CLI::Option* list = AddValue<std::string>(
-      command, "--rho_list",
-      [=](std::string text) {
-        for (double value : ValueOrThrow("--rho_list", ParseNumbers(text))) {
-          tuning()->mutable_explicit_rho()->add_rho(value);
-        }
+  CLI::Option* list = AddParsed<std::vector<double>>(
+      command, "--rho_list", &ParseNumbers,
+      [=](const std::vector<double>& values) {
+        tuning()->mutable_explicit_rho()->mutable_rho()->Add(values.begin(), values.end());
       },
       "One rho per skip, the deepest first", "LIST");
   CLI::Option* preset = AddValue<std::string>(
@@ -155,23 +95,21 @@ void AddSkipTuning(CLI::App& command, GenerateFlags& flags, CLI::Option* nfe) {
   rows->excludes(nfe);
 
   const auto noise = [=] { return tuning()->mutable_noise(); };
-  CLI::Option* window = AddValue<std::string>(
-      command, "--noise_window",
-      [=](std::string text) {
-        *noise()->mutable_window() = ValueOrThrow("--noise_window", ParseWindow(text));
-      },
+  CLI::Option* window = AddParsed<v1::NoiseWindow>(
+      command, "--noise_window", &ParseWindow,
+      [=](const v1::NoiseWindow& value) { *noise()->mutable_window() = value; },
       "Skip-tuning only at these noise levels, e.g. 0.5,10 or 5,", "LO,HI");
-  CLI::Option* ramp = AddChoice<v1::NoiseRampDirection>(
-      command, "--noise_ramp",
-      {{"high", v1::NOISE_RAMP_DIRECTION_STRONGEST_AT_HIGH_SIGMA},
-       {"low", v1::NOISE_RAMP_DIRECTION_STRONGEST_AT_LOW_SIGMA}},
-      [=](v1::NoiseRampDirection end) { noise()->mutable_ramp()->set_direction(end); },
-      "Skip-tuning strongest at high or at low noise");
-  CLI::Option* knots = AddValue<std::string>(
-      command, "--noise_knots",
-      [=](std::string text) {
-        *noise()->mutable_knots() = ValueOrThrow("--noise_knots", ParseKnots(text));
+  CLI::Option* ramp = AddWord(
+      command, "--noise_ramp", {"high", "low"},
+      [=](const std::string& end) {
+        noise()->mutable_ramp()->set_direction(
+            end == "high" ? v1::NOISE_RAMP_DIRECTION_STRONGEST_AT_HIGH_SIGMA
+                          : v1::NOISE_RAMP_DIRECTION_STRONGEST_AT_LOW_SIGMA);
       },
+      "Skip-tuning strongest at high or at low noise");
+  CLI::Option* knots = AddParsed<v1::NoiseKnots>(
+      command, "--noise_knots", &ParseKnots,
+      [=](const v1::NoiseKnots& value) { *noise()->mutable_knots() = value; },
       "Strength of the skip-tuning by noise level, e.g. 0.1:0,5:1", "SIGMA:STRENGTH,...");
   Exclusive({window, ramp, knots, preset});
 }
@@ -179,11 +117,7 @@ void AddSkipTuning(CLI::App& command, GenerateFlags& flags, CLI::Option* nfe) {
 void AddPicture(CLI::App& command, GenerateFlags& flags) {
   const auto output = [&flags] { return flags.base.mutable_output(); };
   AddChoice<v1::ImageFormat>(
-      command, "--format",
-      {{"png", v1::IMAGE_FORMAT_PNG},
-       {"webp", v1::IMAGE_FORMAT_WEBP},
-       {"raw", v1::IMAGE_FORMAT_RAW}},
-      [=](v1::ImageFormat format) { output()->set_format(format); },
+      command, "--format", [=](v1::ImageFormat format) { output()->set_format(format); },
       "Encoding of the images (default: png)");
   AddValue<int>(
       command, "--scale", [=](int scale) { output()->set_scale(scale); },
@@ -196,9 +130,10 @@ void AddPicture(CLI::App& command, GenerateFlags& flags) {
 
 void AddFiles(CLI::App& command, GenerateFlags& flags) {
   command
-      .add_option("--out", flags.out,
-                  "File, or pattern with {index} {seed} {class} {nfe} {rho} {solver}, or - for "
-                  "standard output; a plain .png name for a sweep is its sheet")
+      .add_option(
+          "--out", flags.out,
+          "File, or pattern with {index} {seed} {class} {nfe} {rho} {guidance} {solver}, or - "
+          "for standard output; a plain .png name for a sweep is its sheet")
       ->type_name("FILE");
   command
       .add_option("--grid", flags.grid, "Contact sheet of all images (.png); labelled for a sweep")
@@ -236,7 +171,10 @@ void AddGenerateFlags(CLI::App& command, GenerateFlags& flags) {
   };
   in_group("What", [&] { AddWhat(command, flags); });
   CLI::Option* nfe = nullptr;
-  in_group("Sampler", [&] { nfe = AddSampler(command, flags); });
+  in_group("Sampler", [&] { nfe = AddSamplerFlags(command, flags); });
+  in_group("Options of some solvers", [&] { AddSolverOptionFlags(command, flags); });
+  in_group("Guidance", [&] { AddGuidance(command, flags); });
+  in_group("Start from a picture", [&] { AddInputImage(command, flags); });
   in_group("Skip-tuning", [&] { AddSkipTuning(command, flags, nfe); });
   in_group("Picture", [&] { AddPicture(command, flags); });
 

@@ -19,7 +19,9 @@ struct GenerateFlags {
   // Everything but what the axes say. Untouched fields are the server's defaults.
   v1::GenerateRequest base;
   SweepAxes axes;
-  std::string request_file;  // instead of base and axes
+  std::string image_file;    // becomes base.input_image.picture
+  std::string mask_file;     // becomes base.input_image.mask
+  std::string request_file;  // instead of all above
 
   std::string out;  // file, pattern or "-"; empty: see ResolveOutput()
   std::string grid;

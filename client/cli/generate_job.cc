@@ -9,8 +9,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/cc/pending_images.h"
+#include "client/cli/enum_words.h"
 #include "client/cli/files.h"
-#include "client/cli/list_parser.h"
 #include "client/cli/request_file.h"
 
 namespace skipstream::cli {
@@ -18,6 +18,8 @@ namespace {
 
 // Large enough that a request costs nothing beside its images, small enough for any server's limit.
 constexpr int kImagesPerRequest = 16;
+// Of a picture that a request carries; more than any server takes, less than a wrong file may cost.
+constexpr uint64_t kMaxInputBytes = 16 << 20;
 
 absl::StatusOr<GenerateJob> PlanReplay(const std::string& file) {
   absl::StatusOr<v1::GenerateRequest> request = LoadRequest(file);
@@ -36,6 +38,32 @@ absl::StatusOr<GenerateJob> PlanReplay(const std::string& file) {
   return job;
 }
 
+absl::StatusOr<std::string> ReadPicture(const char* flag, const std::string& file) {
+  absl::StatusOr<std::string> data = ReadFile(file, kMaxInputBytes);
+  if (!data.ok()) {
+    return absl::Status(data.status().code(), absl::StrCat(flag, ": ", data.status().message()));
+  }
+  // To the server no bytes would be the same as no picture.
+  if (data->empty()) return absl::InvalidArgumentError(absl::StrCat(flag, ": ", file, " is empty"));
+  return data;
+}
+
+// The flags' common request with the pictures that they name.
+absl::StatusOr<v1::GenerateRequest> BaseRequest(const GenerateFlags& flags) {
+  v1::GenerateRequest base = flags.base;
+  if (!flags.image_file.empty()) {
+    absl::StatusOr<std::string> picture = ReadPicture("--image", flags.image_file);
+    if (!picture.ok()) return picture.status();
+    base.mutable_input_image()->set_picture(*std::move(picture));
+  }
+  if (!flags.mask_file.empty()) {
+    absl::StatusOr<std::string> mask = ReadPicture("--mask", flags.mask_file);
+    if (!mask.ok()) return mask.status();
+    base.mutable_input_image()->set_mask(*std::move(mask));
+  }
+  return base;
+}
+
 std::string Extension(v1::ImageFormat format) {
   switch (format) {
     case v1::IMAGE_FORMAT_WEBP:
@@ -50,8 +78,9 @@ std::string Extension(v1::ImageFormat format) {
 std::string DefaultPattern(const GenerateJob& job) {
   const std::string extension = Extension(job.requests[0].request.output().format());
   const bool several_rows = job.sweep.rows.size() > 1;
+  const bool guided = job.requests[0].request.has_guidance();
   return absl::StrCat("{class}-{seed}", several_rows ? "-nfe{nfe}-rho{rho}-{solver}" : "",
-                      extension);
+                      several_rows && guided ? "-guidance{guidance}" : "", extension);
 }
 
 // What is known of an image before it is made; the same for two images only if their files would
@@ -68,7 +97,8 @@ PatternValues ExpectedValues(const GenerateJob& job, const PlannedRequest& plann
   }
   values.nfe = planned.request.sampler().nfe();
   values.rho = DescribeRho(planned.request.skip_tuning());
-  values.solver = SolverName(planned.request.sampler().solver());
+  values.guidance = DescribeGuidance(planned.request.guidance());
+  values.solver = ToWord(planned.request.sampler().solver());
   return values;
 }
 
@@ -114,9 +144,11 @@ absl::StatusOr<GenerateJob> PlanJob(const GenerateFlags& flags,
   if (!flags.request_file.empty()) return PlanReplay(flags.request_file);
   absl::StatusOr<Sweep> sweep = ExpandSweep(flags.axes, draw_seed);
   if (!sweep.ok()) return sweep.status();
+  const absl::StatusOr<v1::GenerateRequest> base = BaseRequest(flags);
+  if (!base.ok()) return base.status();
   GenerateJob job;
   job.sweep = *std::move(sweep);
-  job.requests = PlanRequests(job.sweep, flags.base, kImagesPerRequest);
+  job.requests = PlanRequests(job.sweep, *base, kImagesPerRequest);
   return job;
 }
 

@@ -26,7 +26,8 @@ struct GenerateJob {
   }
 };
 
-// From the flags, or from --request: then one request, as the file has it.
+// From the flags and the pictures they name, or from --request: then one request, as the file has
+// it.
 absl::StatusOr<GenerateJob> PlanJob(const GenerateFlags& flags,
                                     absl::FunctionRef<uint32_t()> draw_seed);
 
@@ -38,8 +39,9 @@ struct OutputPlan {
 };
 
 // Where `job` goes by the flags. Neither --out nor --grid: files called after class and seed, and
-// for several rows also after NFE, rho and solver. InvalidArgument if two images would go to one
-// file or flags contradict each other; NotFound if a folder does not exist.
+// for several rows also after NFE, rho, solver and (where it is set) guidance. InvalidArgument if
+// two images would go to one file or flags contradict each other; NotFound if a folder does not
+// exist.
 absl::StatusOr<OutputPlan> PlanOutput(const GenerateFlags& flags, const GenerateJob& job);
 
 }  // namespace skipstream::cli

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "client/cli/list_parser.h"
+#include "client/cli/enum_words.h"
 #include "client/cli/message_json.h"
 
 namespace skipstream::cli {
@@ -14,7 +14,11 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 std::string SolverOf(const ImageRecord& record) {
-  return SolverName(record.image.resolved_request().sampler().solver());
+  return ToWord(record.image.resolved_request().sampler().solver());
+}
+
+std::string GuidanceOf(const ImageRecord& record) {
+  return DescribeGuidance(record.image.resolved_request().guidance());
 }
 
 std::set<std::string> SolversOf(const GenerateRecords& records) {
@@ -23,11 +27,19 @@ std::set<std::string> SolversOf(const GenerateRecords& records) {
   return solvers;
 }
 
-std::vector<std::string> RowLabel(const ImageRecord& record, bool names_rho, bool names_solver) {
+// What the labels of the rows say besides the NFE.
+struct RowLabelParts {
+  bool rho = false;
+  bool guidance = false;
+  bool solver = false;
+};
+
+std::vector<std::string> RowLabel(const ImageRecord& record, const RowLabelParts& parts) {
   std::vector<std::string> lines = {
       absl::StrCat("NFE ", record.image.resolved_request().sampler().nfe())};
-  if (names_rho) lines.push_back(absl::StrCat("rho ", record.rho));
-  if (names_solver) lines.push_back(SolverOf(record));
+  if (parts.rho) lines.push_back(absl::StrCat("rho ", record.rho));
+  if (parts.guidance) lines.push_back(absl::StrCat("guidance ", GuidanceOf(record)));
+  if (parts.solver) lines.push_back(SolverOf(record));
   return lines;
 }
 
@@ -42,6 +54,7 @@ Json ImageToJson(const ImageRecord& record, int index) {
   }
   json["nfe"] = image.resolved_request().sampler().nfe();
   json["rho"] = record.rho;
+  json["guidance"] = GuidanceOf(record);
   json["solver"] = SolverOf(record);
   json["queue_seconds"] = image.queue_seconds();
   json["run_seconds"] = image.run_seconds();
@@ -75,6 +88,7 @@ PatternValues ValuesOf(const ImageRecord& record, const GenerateJob& job) {
   values.class_name = ClassLabel(record.image);
   values.nfe = record.image.resolved_request().sampler().nfe();
   values.rho = record.rho;
+  values.guidance = GuidanceOf(record);
   values.solver = SolverOf(record);
   return values;
 }
@@ -95,13 +109,15 @@ ContactSheet MakeSheet(const GenerateJob& job, const GenerateRecords& records,
   sheet.row_labels.resize(job.sweep.rows.size());
   sheet.column_labels.resize(columns);
   const std::set<std::string> solvers = SolversOf(records);
-  const bool names_rho =
-      std::any_of(job.requests.begin(), job.requests.end(), [](const PlannedRequest& planned) {
-        return planned.request.skip_tuning().depth_case() != v1::SkipTuning::DEPTH_NOT_SET;
-      });
+  RowLabelParts parts;
+  parts.solver = solvers.size() > 1;
+  for (const PlannedRequest& planned : job.requests) {
+    parts.rho |= planned.request.skip_tuning().depth_case() != v1::SkipTuning::DEPTH_NOT_SET;
+    parts.guidance |= planned.request.guidance().has_scale();
+  }
   for (const auto& [index, record] : records.images) {
     sheet.cells[record.row][record.column] = record.bitmap;
-    sheet.row_labels[record.row] = RowLabel(record, names_rho, solvers.size() > 1);
+    sheet.row_labels[record.row] = RowLabel(record, parts);
     std::vector<std::string> lines;
     if (record.image.has_class_index()) lines.push_back(ClassLabel(record.image));
     lines.push_back(absl::StrCat("seed ", record.image.seed()));
@@ -126,11 +142,13 @@ nlohmann::ordered_json MakeSummary(const GenerateJob& job, const GenerateRecords
   }
   Json resolved = Json::array();
   int64_t evaluations = 0;
+  int64_t denoiser_calls = 0;
   double encode_seconds = 0;
   std::string server_version;
   for (const v1::Completed& completed : records.completed) {
     resolved.push_back(Json::parse(MessageToJson(completed.resolved_request())));
     evaluations += completed.evaluations();
+    denoiser_calls += completed.denoiser_calls();
     encode_seconds += completed.encode_seconds();
     server_version = completed.server_version();
   }
@@ -149,10 +167,12 @@ nlohmann::ordered_json MakeSummary(const GenerateJob& job, const GenerateRecords
   summary["classes"] = list("class");
   summary["nfe"] = list("nfe");
   summary["rho"] = list("rho");
+  summary["guidance"] = list("guidance");
   summary["solvers"] = list("solver");
   const double seconds = absl::ToDoubleSeconds(wall_time);
   summary["timings"] = {{"wall_seconds", seconds},
                         {"evaluations", evaluations},
+                        {"denoiser_calls", denoiser_calls},
                         {"evaluations_per_second", seconds > 0 ? evaluations / seconds : 0.0},
                         {"encode_seconds", encode_seconds}};
   summary["server_version"] = server_version;

@@ -19,7 +19,7 @@ namespace skipstream::cli {
 struct ImageRecord {
   int row = 0;
   int column = 0;
-  v1::Image image;   // without its pixels
+  v1::Image image;   // without its pixels and those it started from
   std::string rho;   // as asked for: "0.9", a preset's name, ...
   std::string file;  // empty if none was written
   Bitmap bitmap;     // empty unless a sheet is made

@@ -8,18 +8,14 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "client/cli/enum_words.h"
 
 namespace skipstream::cli {
 namespace {
 
 constexpr uint64_t kMaxSeeds = 65536;
-
-struct NamedSolver {
-  absl::string_view name;
-  v1::Solver solver;
-};
-constexpr NamedSolver kSolvers[] = {{"heun", v1::SOLVER_HEUN}, {"euler", v1::SOLVER_EULER}};
 
 absl::Status Unreadable(absl::string_view what, absl::string_view valid) {
   return absl::InvalidArgumentError(absl::StrCat("'", what, "' is not ", valid));
@@ -44,13 +40,13 @@ bool ToNumber(absl::string_view text, double& value) {
 }
 
 bool ToSolver(absl::string_view text, v1::Solver& value) {
-  for (const NamedSolver& known : kSolvers) {
-    if (text == known.name) {
-      value = known.solver;
-      return true;
-    }
-  }
-  return false;
+  const std::optional<v1::Solver> solver = FromWord<v1::Solver>(text);
+  if (solver) value = *solver;
+  return solver.has_value();
+}
+
+std::string ASolver() {
+  return absl::StrCat("a solver (", absl::StrJoin(WordsOf<v1::Solver>(), ", "), ")");
 }
 
 }  // namespace
@@ -86,7 +82,7 @@ absl::StatusOr<std::vector<double>> ParseNumbers(absl::string_view text) {
 }
 
 absl::StatusOr<std::vector<v1::Solver>> ParseSolvers(absl::string_view text) {
-  return ParseList<v1::Solver>(text, "a solver (heun, euler)", ToSolver);
+  return ParseList<v1::Solver>(text, ASolver(), ToSolver);
 }
 
 absl::StatusOr<std::vector<v1::ClassSelector>> ParseClasses(absl::string_view text) {
@@ -105,17 +101,17 @@ absl::StatusOr<std::vector<v1::ClassSelector>> ParseClasses(absl::string_view te
 }
 
 absl::StatusOr<std::vector<RowSpec>> ParseRows(absl::string_view text) {
-  return ParseList<RowSpec>(text, "a row nfe:rho or nfe:rho:solver, such as 9:0.9",
-                            [](absl::string_view part, RowSpec& row) {
-                              const std::vector<absl::string_view> words =
-                                  absl::StrSplit(part, ':');
-                              if (words.size() < 2 || words.size() > 3) return false;
-                              row.nfe.emplace();
-                              row.rho.emplace();
-                              if (!absl::SimpleAtoi(words[0], &*row.nfe)) return false;
-                              if (!ToNumber(words[1], *row.rho)) return false;
-                              return words.size() == 2 || ToSolver(words[2], row.solver.emplace());
-                            });
+  const std::string valid =
+      absl::StrCat("a row nfe:rho or nfe:rho:solver, such as 9:0.9, with ", ASolver());
+  return ParseList<RowSpec>(text, valid, [](absl::string_view part, RowSpec& row) {
+    const std::vector<absl::string_view> words = absl::StrSplit(part, ':');
+    if (words.size() < 2 || words.size() > 3) return false;
+    row.nfe.emplace();
+    row.rho.emplace();
+    if (!absl::SimpleAtoi(words[0], &*row.nfe)) return false;
+    if (!ToNumber(words[1], *row.rho)) return false;
+    return words.size() == 2 || ToSolver(words[2], row.solver.emplace());
+  });
 }
 
 absl::StatusOr<v1::NoiseWindow> ParseWindow(absl::string_view text) {
@@ -151,13 +147,6 @@ absl::StatusOr<v1::NoiseKnots> ParseKnots(absl::string_view text) {
   v1::NoiseKnots knots;
   for (const v1::NoiseKnot& knot : *list) *knots.add_knots() = knot;
   return knots;
-}
-
-std::string SolverName(v1::Solver solver) {
-  for (const NamedSolver& known : kSolvers) {
-    if (solver == known.solver) return std::string(known.name);
-  }
-  return "";
 }
 
 }  // namespace skipstream::cli

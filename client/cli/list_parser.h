@@ -18,6 +18,7 @@ namespace skipstream::cli {
 struct RowSpec {
   std::optional<int> nfe;
   std::optional<double> rho;
+  std::optional<double> guidance;
   std::optional<v1::Solver> solver;
 };
 
@@ -27,19 +28,16 @@ absl::StatusOr<std::vector<uint32_t>> ParseSeeds(absl::string_view text);
 absl::StatusOr<std::vector<int>> ParseIntegers(absl::string_view text);
 // "0.9,1.0,1.05"; finite
 absl::StatusOr<std::vector<double>> ParseNumbers(absl::string_view text);
-// "heun,euler"
+// "heun,dpmpp_2m": the words of v1::Solver
 absl::StatusOr<std::vector<v1::Solver>> ParseSolvers(absl::string_view text);
 // "cat,dog,3": names or indexes; only all-digit words are indexes.
 absl::StatusOr<std::vector<v1::ClassSelector>> ParseClasses(absl::string_view text);
 // "9:0.9,35:1.0" or "9:0.9:euler": rows of nfe:rho or nfe:rho:solver.
 absl::StatusOr<std::vector<RowSpec>> ParseRows(absl::string_view text);
-// "0.5,10", "0.5," or ",10": an end left out is open.
+// "0.5,10", "0.5," or ",10": noise levels; an end left out is open.
 absl::StatusOr<v1::NoiseWindow> ParseWindow(absl::string_view text);
 // "0.1:0,5:1": sigma:strength
 absl::StatusOr<v1::NoiseKnots> ParseKnots(absl::string_view text);
-
-// "heun"; the inverse of ParseSolvers. Empty for a solver this client does not know.
-std::string SolverName(v1::Solver solver);
 
 }  // namespace skipstream::cli
 

@@ -8,9 +8,10 @@
 #include "absl/time/clock.h"
 #include "client/cc/skipstream_client.h"
 #include "client/cli/commands.h"
+#include "client/cli/enum_words.h"
 #include "client/cli/generate_flags.h"
-#include "client/cli/list_parser.h"
 #include "client/cli/message_json.h"
+#include "client/cli/sweep.h"
 #include "client/cli/user_errors.h"
 
 namespace skipstream::cli {
@@ -71,6 +72,9 @@ std::string DescribeModel(const v1::GetModelResponse& model) {
       &text, Row("network", absl::StrCat(model.architecture(), ", ", model.preconditioning(), ", ",
                                          model.parameter_count(), " parameters")));
   absl::StrAppend(&text, Row("skips", absl::StrCat(model.num_skips())));
+  absl::StrAppend(
+      &text,
+      Row("guidance", model.supports_guidance() ? "yes" : "by another model only (--guide_model)"));
   absl::StrAppend(&text, Row("sha256", model.sha256()));
   if (!model.license().empty()) absl::StrAppend(&text, Row("license", model.license()));
 
@@ -80,9 +84,13 @@ std::string DescribeModel(const v1::GetModelResponse& model) {
                         limits.max_nfe(), limits.max_scale());
   absl::StrAppendFormat(&text, "  sigma %g to %g, rho %g to %g\n", limits.sigma_min(),
                         limits.sigma_max(), limits.rho_min(), limits.rho_max());
+  if (model.sigma_levels_size() > 0) {
+    absl::StrAppendFormat(&text, "  noise levels are rounded to %d that the model knows\n",
+                          model.sigma_levels_size());
+  }
   if (model.presets_size() > 0) absl::StrAppend(&text, "presets\n");
   for (const v1::Preset& preset : model.presets()) {
-    const std::string solver = SolverName(preset.solver());
+    const std::string solver = ToWord(preset.solver());
     absl::StrAppendFormat(&text, "  %-16s NFE %d%s: rho %s%s\n", preset.name(), preset.nfe(),
                           solver.empty() ? "" : ", " + solver, DescribeRho(preset.skip_tuning()),
                           DescribeNoise(preset.skip_tuning().noise()));

@@ -10,8 +10,8 @@
 namespace skipstream::cli {
 namespace {
 
-constexpr std::array<absl::string_view, 6> kPlaceholders = {"index", "seed", "class",
-                                                            "nfe",   "rho",  "solver"};
+constexpr std::array<absl::string_view, 7> kPlaceholders = {"index", "seed",     "class", "nfe",
+                                                            "rho",   "guidance", "solver"};
 
 std::string Sanitized(std::string text) {
   for (char& c : text) {
@@ -30,6 +30,7 @@ std::string Value(absl::string_view placeholder, const PatternValues& values) {
   if (placeholder == "class") return Sanitized(values.class_name);
   if (placeholder == "nfe") return absl::StrCat(values.nfe);
   if (placeholder == "rho") return Sanitized(values.rho);
+  if (placeholder == "guidance") return Sanitized(values.guidance);
   return Sanitized(values.solver);
 }
 
@@ -49,8 +50,8 @@ absl::Status ValidatePattern(absl::string_view pattern) {
     }
     if (std::find(kPlaceholders.begin(), kPlaceholders.end(), name) == kPlaceholders.end()) {
       return absl::InvalidArgumentError(absl::StrCat(
-          "'{", name,
-          "}' is not a placeholder; there are {index}, {seed}, {class}, {nfe}, {rho}, {solver}"));
+          "'{", name, "}' is not a placeholder; there are {index}, {seed}, {class}, {nfe}, {rho}, ",
+          "{guidance}, {solver}"));
     }
   }
   return absl::OkStatus();

@@ -1,4 +1,4 @@
-// File names with placeholders: {index} {seed} {class} {nfe} {rho} {solver}.
+// File names with placeholders: {index} {seed} {class} {nfe} {rho} {guidance} {solver}.
 #ifndef SKIPSTREAM_CLIENT_CLI_OUTPUT_PATTERN_H_
 #define SKIPSTREAM_CLIENT_CLI_OUTPUT_PATTERN_H_
 
@@ -17,6 +17,7 @@ struct PatternValues {
   std::string class_name;
   int nfe = 0;
   std::string rho;
+  std::string guidance;
   std::string solver;
 };
 

@@ -4,6 +4,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "client/cli/solver_options.h"
 
 namespace skipstream::cli {
 namespace {
@@ -19,17 +20,19 @@ std::vector<RowSpec> ExpandRows(const SweepAxes& axes) {
   std::vector<RowSpec> listed = axes.rows;
   if (listed.empty()) {
     for (const std::optional<int>& nfe : Axis(axes.nfe)) {
-      for (const std::optional<double>& rho : Axis(axes.rho)) listed.push_back({nfe, rho, {}});
+      for (const std::optional<double>& rho : Axis(axes.rho)) listed.push_back({nfe, rho, {}, {}});
     }
   }
   std::vector<RowSpec> rows;
   for (const RowSpec& row : listed) {
-    if (row.solver) {
-      rows.push_back(row);
-      continue;
-    }
-    for (const std::optional<v1::Solver>& solver : Axis(axes.solvers)) {
-      rows.push_back({row.nfe, row.rho, solver});
+    for (const std::optional<double>& guidance : Axis(axes.guidance)) {
+      if (row.solver) {
+        rows.push_back({row.nfe, row.rho, guidance, row.solver});
+        continue;
+      }
+      for (const std::optional<v1::Solver>& solver : Axis(axes.solvers)) {
+        rows.push_back({row.nfe, row.rho, guidance, solver});
+      }
     }
   }
   return rows;
@@ -51,8 +54,8 @@ absl::StatusOr<std::vector<uint32_t>> ExpandSeeds(const SweepAxes& axes,
   return seeds;
 }
 
-std::string FormatRho(double rho) {
-  std::string text = absl::StrCat(rho);
+std::string WithADecimal(double value) {
+  std::string text = absl::StrCat(value);
   if (text.find_first_not_of("0123456789") == std::string::npos) text += ".0";
   return text;
 }
@@ -91,6 +94,7 @@ std::vector<PlannedRequest> PlanRequests(const Sweep& sweep, const v1::GenerateR
       if (spec.nfe) next.request.mutable_sampler()->set_nfe(*spec.nfe);
       if (spec.solver) next.request.mutable_sampler()->set_solver(*spec.solver);
       if (spec.rho) next.request.mutable_skip_tuning()->set_rho(*spec.rho);
+      if (spec.guidance) next.request.mutable_guidance()->set_scale(*spec.guidance);
       const int end = std::min(first + images_per_request, num_columns);
       next.request.set_count(end - first);
       for (int column = first; column < end; ++column) {
@@ -102,21 +106,31 @@ std::vector<PlannedRequest> PlanRequests(const Sweep& sweep, const v1::GenerateR
       planned.push_back(std::move(next));
     }
   }
+  std::vector<v1::Sampler*> samplers;
+  for (PlannedRequest& next : planned) {
+    if (next.request.has_sampler()) samplers.push_back(next.request.mutable_sampler());
+  }
+  FitSolverOptions(samplers);
   return planned;
+}
+
+std::string DescribeGuidance(const v1::Guidance& guidance) {
+  return WithADecimal(guidance.has_scale() ? guidance.scale() : 1.0);
 }
 
 std::string DescribeRho(const v1::SkipTuning& tuning) {
   switch (tuning.depth_case()) {
     case v1::SkipTuning::kRho:
-      return FormatRho(tuning.rho());
+      return WithADecimal(tuning.rho());
     case v1::SkipTuning::kLinear:
-      return absl::StrCat(FormatRho(tuning.linear().has_bottom() ? tuning.linear().bottom() : 1.0),
-                          "-", FormatRho(tuning.linear().has_top() ? tuning.linear().top() : 1.0));
+      return absl::StrCat(
+          WithADecimal(tuning.linear().has_bottom() ? tuning.linear().bottom() : 1.0), "-",
+          WithADecimal(tuning.linear().has_top() ? tuning.linear().top() : 1.0));
     case v1::SkipTuning::kExplicitRho: {
       const auto& rho = tuning.explicit_rho().rho();
       const bool uniform = !rho.empty() && std::all_of(rho.begin(), rho.end(),
                                                        [&](double r) { return r == rho[0]; });
-      return uniform ? FormatRho(rho[0]) : "list";
+      return uniform ? WithADecimal(rho[0]) : "list";
     }
     case v1::SkipTuning::kPreset:
       return tuning.preset();

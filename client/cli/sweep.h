@@ -1,4 +1,5 @@
-// A sweep: rows (NFE x rho x solver) by columns (class x seed), and the requests that fill it.
+// A sweep: rows (NFE x rho x guidance x solver) by columns (class x seed), and the requests that
+// fill it.
 #ifndef SKIPSTREAM_CLIENT_CLI_SWEEP_H_
 #define SKIPSTREAM_CLIENT_CLI_SWEEP_H_
 
@@ -18,6 +19,7 @@ namespace skipstream::cli {
 struct SweepAxes {
   std::vector<int> nfe;
   std::vector<double> rho;
+  std::vector<double> guidance;  // scales
   std::vector<v1::Solver> solvers;
   std::vector<RowSpec> rows;  // instead of nfe and rho (and solvers where a row names one)
   std::vector<v1::ClassSelector> classes;
@@ -38,11 +40,11 @@ struct Sweep {
   int num_images() const { return static_cast<int>(rows.size() * columns.size()); }
 };
 
-// Rows: the cross product of nfe, rho and solvers in this order, or `rows` as listed, each with
-// every solver unless it names its own. Columns: as many seeds as classes (several) are paired,
-// class i with seed i; otherwise every class gets every seed. No seeds: `count` (or 1) drawn ones,
-// the same in every row. One seed and a count: seed, seed + 1, ... (wrapping at 2^32). Several
-// seeds and a different count are an error.
+// Rows: the cross product of nfe, rho, guidance and solvers in this order, or `rows` as listed,
+// each with every guidance and every solver unless it names its own. Columns: as many seeds as
+// classes (several) are paired, class i with seed i; otherwise every class gets every seed. No
+// seeds: `count` (or 1) drawn ones, the same in every row. One seed and a count: seed, seed + 1,
+// ... (wrapping at 2^32). Several seeds and a different count are an error.
 absl::StatusOr<Sweep> ExpandSweep(const SweepAxes& axes, absl::FunctionRef<uint32_t()> draw_seed);
 
 struct PlannedRequest {
@@ -52,9 +54,12 @@ struct PlannedRequest {
 };
 
 // One request per row and up to `images_per_request` columns, each `base` with the row's and the
-// columns' values filled in.
+// columns' values filled in, and the options of its solver as FitSolverOptions() leaves them.
 std::vector<PlannedRequest> PlanRequests(const Sweep& sweep, const v1::GenerateRequest& base,
                                          int images_per_request);
+
+// "2.0" (at least one decimal); "1.0", no guidance, if unset.
+std::string DescribeGuidance(const v1::Guidance& guidance);
 
 // "0.9" (at least one decimal), "0.9-1.1" (linear), "list", the preset's name; "1.0" if unset.
 std::string DescribeRho(const v1::SkipTuning& tuning);

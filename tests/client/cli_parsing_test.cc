@@ -1,12 +1,12 @@
-// Flags, sweeps and file names: what the command decides before it sends anything.
+// Lists, sweeps and file names: what the command decides before it sends anything.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
 #include <fstream>
 
+#include "client/cli/enum_words.h"
 #include "client/cli/files.h"
-#include "client/cli/generate_flags.h"
 #include "client/cli/generate_job.h"
 #include "client/cli/help_formatter.h"
 #include "client/cli/list_parser.h"
@@ -18,6 +18,7 @@
 namespace skipstream::cli {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -49,6 +50,29 @@ TEST(ListParserTest, OnlyAllDigitWordsAreClassIndexes) {
   EXPECT_EQ(classes[3].name(), "2fast");
   EXPECT_FALSE(ParseClasses("cat,").ok());
   EXPECT_FALSE(ParseClasses("99999999999").ok());
+}
+
+TEST(EnumWordsTest, EverySolverOfTheApiHasAWord) {
+  EXPECT_THAT(WordsOf<v1::Solver>(),
+              ElementsAre("euler", "heun", "euler_ancestral", "dpmpp_2m", "dpmpp_3m",
+                          "dpmpp_2m_sde", "unipc", "ipndm", "dpm2", "consistency"));
+  for (const std::string& word : WordsOf<v1::Solver>()) {
+    EXPECT_EQ(ToWord(*FromWord<v1::Solver>(word)), word);
+  }
+}
+
+TEST(EnumWordsTest, WhatIsUnspecifiedOrUnknownHasNone) {
+  EXPECT_EQ(FromWord<v1::Solver>("unspecified"), std::nullopt);
+  EXPECT_EQ(FromWord<v1::Solver>("SOLVER_HEUN"), std::nullopt);
+  EXPECT_EQ(ToWord(v1::SOLVER_UNSPECIFIED), "");
+  EXPECT_EQ(ToWord(static_cast<v1::Solver>(999)), "");
+}
+
+TEST(ListParserTest, SolversAreThoseOfTheApiAndAWrongOneIsToldThem) {
+  EXPECT_THAT(*ParseSolvers("dpmpp_2m_sde, consistency"),
+              ElementsAre(v1::SOLVER_DPMPP_2M_SDE, v1::SOLVER_CONSISTENCY));
+  EXPECT_THAT(Message(ParseSolvers("heun,rk4").status()),
+              AllOf(HasSubstr("'rk4' is not a solver (euler, heun, "), HasSubstr("dpm2")));
 }
 
 TEST(ListParserTest, RowsAreNfeAndRhoAndPerhapsASolver) {
@@ -103,19 +127,91 @@ TEST(SweepTest, NothingGivenIsOneImageOfADrawnSeed) {
   EXPECT_FALSE(sweep.is_sweep);
 }
 
-TEST(SweepTest, RowsAreNfeByRhoBySolver) {
+TEST(SweepTest, RowsAreNfeByRhoByGuidanceBySolver) {
   SweepAxes axes;
   axes.nfe = {9, 19};
   axes.rho = {0.9, 1.0};
+  axes.guidance = {1.0, 2.5};
   axes.solvers = {v1::SOLVER_HEUN, v1::SOLVER_EULER};
   axes.seeds = {1};
   const Sweep sweep = *ExpandSweep(axes, NoDraw);
-  ASSERT_EQ(sweep.rows.size(), 8u);
+  ASSERT_EQ(sweep.rows.size(), 16u);
   EXPECT_TRUE(sweep.is_sweep);
   EXPECT_EQ(*sweep.rows[0].nfe, 9);
   EXPECT_EQ(*sweep.rows[1].solver, v1::SOLVER_EULER);
-  EXPECT_EQ(*sweep.rows[2].rho, 1.0);
-  EXPECT_EQ(*sweep.rows[4].nfe, 19);
+  EXPECT_EQ(*sweep.rows[1].guidance, 1.0);
+  EXPECT_EQ(*sweep.rows[2].guidance, 2.5);
+  EXPECT_EQ(*sweep.rows[4].rho, 1.0);
+  EXPECT_EQ(*sweep.rows[8].nfe, 19);
+}
+
+TEST(SweepTest, ListedRowsMeetEveryGuidanceAndTheSolversTheyLeaveOpen) {
+  SweepAxes axes;
+  axes.rows = *ParseRows("9:0.9:unipc,19:1");
+  axes.guidance = {1.5, 3};
+  axes.solvers = {v1::SOLVER_HEUN, v1::SOLVER_DPM2};
+  axes.seeds = {1};
+  const Sweep sweep = *ExpandSweep(axes, NoDraw);
+  ASSERT_EQ(sweep.rows.size(), 6u);
+  EXPECT_EQ(*sweep.rows[1].solver, v1::SOLVER_UNIPC);
+  EXPECT_EQ(*sweep.rows[1].guidance, 3);
+  EXPECT_EQ(*sweep.rows[3].solver, v1::SOLVER_DPM2);
+  EXPECT_EQ(*sweep.rows[3].guidance, 1.5);
+}
+
+// The samplers of a sweep over `solvers` with the options of `base`.
+std::vector<v1::Sampler> SamplersOf(std::vector<v1::Solver> solvers, const v1::Sampler& base) {
+  SweepAxes axes;
+  axes.solvers = std::move(solvers);
+  axes.seeds = {1};
+  v1::GenerateRequest request;
+  *request.mutable_sampler() = base;
+  std::vector<v1::Sampler> samplers;
+  for (const PlannedRequest& planned : PlanRequests(*ExpandSweep(axes, NoDraw), request, 16)) {
+    samplers.push_back(planned.request.sampler());
+  }
+  return samplers;
+}
+
+TEST(SweepTest, OptionsOfSomeSolversGoToTheirRows) {
+  v1::Sampler base;
+  base.mutable_churn()->set_s_churn(10);
+  base.mutable_churn()->set_s_noise(1.003);
+  base.mutable_step_noise()->set_eta(0.5);
+  base.mutable_unipc()->set_order(3);
+  base.mutable_dpmpp_3m()->set_halved_curvature(true);
+  base.set_consistency_sigma_min(0.01);
+  const auto samplers = SamplersOf({v1::SOLVER_HEUN, v1::SOLVER_EULER_ANCESTRAL, v1::SOLVER_UNIPC,
+                                    v1::SOLVER_CONSISTENCY, v1::SOLVER_DPM2, v1::SOLVER_DPMPP_3M},
+                                   base);
+  ASSERT_EQ(samplers.size(), 6u);
+  EXPECT_EQ(samplers[0].ShortDebugString(),
+            "solver: SOLVER_HEUN churn { s_churn: 10 s_noise: 1.003 }");
+  EXPECT_EQ(samplers[1].ShortDebugString(),
+            "solver: SOLVER_EULER_ANCESTRAL step_noise { eta: 0.5 s_noise: 1.003 }");
+  EXPECT_EQ(samplers[2].ShortDebugString(), "solver: SOLVER_UNIPC unipc { order: 3 }");
+  EXPECT_EQ(samplers[3].ShortDebugString(),
+            "solver: SOLVER_CONSISTENCY consistency_sigma_min: 0.01");
+  EXPECT_EQ(samplers[4].ShortDebugString(), "solver: SOLVER_DPM2");
+  EXPECT_EQ(samplers[5].ShortDebugString(),
+            "solver: SOLVER_DPMPP_3M dpmpp_3m { halved_curvature: true }");
+}
+
+TEST(SweepTest, OptionsThatNoSolverTakesStayForTheServerToRefuse) {
+  v1::Sampler base;
+  base.mutable_churn()->set_s_churn(10);
+  base.mutable_churn()->set_s_noise(1.1);
+  base.mutable_unipc()->set_order(3);
+  for (const v1::Sampler& sampler :
+       SamplersOf({v1::SOLVER_DPMPP_2M, v1::SOLVER_DPMPP_2M_SDE}, base)) {
+    EXPECT_EQ(sampler.churn().s_churn(), 10);
+    EXPECT_EQ(sampler.unipc().order(), 3);
+  }
+  base.Clear();
+  base.mutable_churn()->set_s_noise(1.1);
+  EXPECT_EQ(SamplersOf({v1::SOLVER_DPMPP_2M_SDE}, base)[0].ShortDebugString(),
+            "solver: SOLVER_DPMPP_2M_SDE step_noise { s_noise: 1.1 }");
+  EXPECT_EQ(SamplersOf({v1::SOLVER_IPNDM}, base)[0].churn().s_noise(), 1.1);
 }
 
 TEST(SweepTest, AsManySeedsAsClassesArePaired) {
@@ -160,6 +256,7 @@ TEST(SweepTest, DrawnSeedsAreTheSameInEveryRow) {
 TEST(SweepTest, RequestsCarryTheirRowAndColumnsAndTheCommonRest) {
   SweepAxes axes;
   axes.rows = *ParseRows("9:0.9,35:1.0");
+  axes.guidance = {2.5};
   axes.classes = Classes("cat,dog,owl");
   axes.seeds = {1, 2, 3};
   v1::GenerateRequest base;
@@ -171,6 +268,7 @@ TEST(SweepTest, RequestsCarryTheirRowAndColumnsAndTheCommonRest) {
   const v1::GenerateRequest& last = planned[3].request;
   EXPECT_EQ(last.sampler().nfe(), 35);
   EXPECT_EQ(last.skip_tuning().rho(), 1.0);
+  EXPECT_EQ(last.guidance().scale(), 2.5);
   EXPECT_EQ(last.skip_tuning().noise().window().sigma_lo(), 5);
   EXPECT_EQ(last.count(), 1);
   EXPECT_THAT(last.seeds(), ElementsAre(3u));
@@ -193,12 +291,21 @@ TEST(SweepTest, DescribesRho) {
   EXPECT_EQ(DescribeRho(tuning), "list");
 }
 
+TEST(SweepTest, DescribesGuidance) {
+  v1::Guidance guidance;
+  EXPECT_EQ(DescribeGuidance(guidance), "1.0");
+  guidance.set_scale(3);
+  EXPECT_EQ(DescribeGuidance(guidance), "3.0");
+  guidance.set_scale(1.25);
+  EXPECT_EQ(DescribeGuidance(guidance), "1.25");
+}
+
 // --- File names ---
 
 TEST(OutputPatternTest, FillsInEveryPlaceholder) {
-  const PatternValues values{3, 20, 7, "ghost-B", 9, "0.9", "heun"};
-  EXPECT_EQ(ExpandPattern("a/{index}-{seed}-{class}-{nfe}-{rho}-{solver}.png", values),
-            "a/03-7-ghost-B-9-0.9-heun.png");
+  const PatternValues values{3, 20, 7, "ghost-B", 9, "0.9", "2.0", "heun"};
+  EXPECT_EQ(ExpandPattern("a/{index}-{seed}-{class}-{nfe}-{rho}-{guidance}-{solver}.png", values),
+            "a/03-7-ghost-B-9-0.9-2.0-heun.png");
   EXPECT_EQ(ExpandPattern("plain.png", values), "plain.png");
 }
 
@@ -251,6 +358,9 @@ TEST(PlanOutputTest, DefaultNamesTellRowsApart) {
   flags.base.mutable_output()->set_format(v1::IMAGE_FORMAT_WEBP);
   EXPECT_EQ(PlanOutput(flags, *PlanJob(flags, NoDraw))->pattern,
             "{class}-{seed}-nfe{nfe}-rho{rho}-{solver}.webp");
+  flags.axes.guidance = {1, 2};
+  EXPECT_EQ(PlanOutput(flags, *PlanJob(flags, NoDraw))->pattern,
+            "{class}-{seed}-nfe{nfe}-rho{rho}-{solver}-guidance{guidance}.webp");
 }
 
 TEST(PlanOutputTest, AMissingFolderIsToldBeforeTheWork) {
@@ -269,58 +379,6 @@ TEST(PlanOutputTest, PreviewsNeedBothFlags) {
   EXPECT_TRUE(PlanOutput(flags, *PlanJob(flags, [] { return 1u; })).ok());
   flags.base.clear_output();
   EXPECT_FALSE(PlanOutput(flags, *PlanJob(flags, [] { return 1u; })).ok());
-}
-
-// --- Flags ---
-
-absl::Status Parse(GenerateFlags& flags, const std::string& line) {
-  CLI::App app;
-  AddGenerateFlags(app, flags);
-  try {
-    app.parse(line);
-  } catch (const CLI::ParseError& error) {
-    return absl::InvalidArgumentError(error.what());
-  }
-  return absl::OkStatus();
-}
-
-TEST(GenerateFlagsTest, FlagsBecomeTheRequestAndTheAxes) {
-  GenerateFlags flags;
-  ASSERT_TRUE(Parse(flags,
-                    "--model m --class cat --class dog,3 --seed 1-3 --nfe 9,19 --rho 0.9 "
-                    "--solver euler --sigma_max 40 --s_churn 10 --noise_ramp low --format webp "
-                    "--scale 4 --priority high")
-                  .ok());
-  EXPECT_EQ(flags.axes.classes.size(), 3u);
-  EXPECT_THAT(flags.axes.nfe, ElementsAre(9, 19));
-  EXPECT_EQ(flags.base.model(), "m");
-  EXPECT_EQ(flags.base.sampler().sigma_max(), 40);
-  EXPECT_EQ(flags.base.sampler().churn().s_churn(), 10);
-  EXPECT_EQ(flags.base.skip_tuning().noise().ramp().direction(),
-            v1::NOISE_RAMP_DIRECTION_STRONGEST_AT_LOW_SIGMA);
-  EXPECT_EQ(flags.base.output().format(), v1::IMAGE_FORMAT_WEBP);
-  EXPECT_EQ(flags.base.output().scale(), 4);
-  EXPECT_EQ(flags.base.priority(), v1::PRIORITY_HIGH);
-}
-
-TEST(GenerateFlagsTest, UntouchedFieldsStayTheServersDefaults) {
-  GenerateFlags flags;
-  ASSERT_TRUE(Parse(flags, "--seed 1").ok());
-  EXPECT_EQ(flags.base.ByteSizeLong(), 0u);
-}
-
-TEST(GenerateFlagsTest, FlagsThatExcludeEachOtherAreRefused) {
-  for (const char* line :
-       {"--rho 1 --preset p", "--rows 9:1 --nfe 9", "--rows 9:1 --rho 1",
-        "--rho_list 1 --rho_top 1", "--noise_ramp low --noise_window 1,2",
-        "--sigmas 3,2,1 --sigma_max 4", "--request x.png --seed 1", "--preset p --noise_ramp low",
-        "--count 0", "--format gif", "--timeout -1", "--seed 1x", "positional"}) {
-    GenerateFlags flags;
-    EXPECT_FALSE(Parse(flags, line).ok()) << line;
-  }
-  GenerateFlags flags;
-  EXPECT_TRUE(Parse(flags, "--rho_bottom 0.9 --rho_top 1.1").ok());
-  EXPECT_EQ(flags.base.skip_tuning().linear().top(), 1.1);
 }
 
 // --- Small things ---
@@ -345,6 +403,8 @@ TEST(FilesTest, AFailedWriteLeavesTheOldFileAndNothingElse) {
   EXPECT_FALSE(WriteFileAtomically(folder / "a_folder", "data").ok());
   EXPECT_FALSE(WriteFileAtomically(folder / "none" / "file", "data").ok());
   EXPECT_FALSE(ReadFile(folder / "a_folder").ok());
+  EXPECT_EQ(*ReadFile(folder / "file", 3), "new");
+  EXPECT_THAT(Message(ReadFile(folder / "file", 2).status()), HasSubstr("larger than 2 bytes"));
   int entries = 0;
   for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(folder)) ++entries;
   EXPECT_EQ(entries, 2);

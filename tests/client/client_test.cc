@@ -146,6 +146,20 @@ TEST(ClientTest, AfterABrokenStreamAsksOnlyForTheMissingImagesAndOfTheSameWeight
   EXPECT_EQ(result->completed.resolved_request().count(), 4);
 }
 
+TEST(ClientTest, TheRestOfABrokenStreamIsGuidedByTheSameWeights) {
+  FakeServer server;
+  server.Script({Ends(kUnavailable, /*after_images=*/1)});
+  Client client(FastRetries(server));
+  v1::GenerateRequest request = CatsAndDogs({5, 6});
+  request.mutable_guidance()->set_scale(2);
+  request.mutable_guidance()->set_guide_model("small");
+  ASSERT_TRUE(client.Generate(request).ok());
+  const v1::Guidance rest = server.requests().at(1).guidance();
+  EXPECT_EQ(rest.guide_model(), "small");
+  EXPECT_EQ(rest.guide_model_sha256(), std::string(64, 'b'));
+  EXPECT_EQ(rest.scale(), 2);
+}
+
 TEST(ClientTest, IsDoneWhenOnlyTheClosingEventWasLost) {
   FakeServer server;
   server.Script({Ends(kUnavailable, /*after_images=*/2)});

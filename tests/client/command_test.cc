@@ -130,6 +130,36 @@ TEST_F(CommandTest, ASweepBecomesOneLabelledSheetAndItsRequestsRunSideBySide) {
   }
 }
 
+TEST_F(CommandTest, ASweepOverSolversAndGuidanceNamesItsFilesAfterThem) {
+  const auto result = Run("generate", {"--class", "cat", "--seed", "5", "--nfe", "9", "--solver",
+                                       "unipc,euler_ancestral", "--guidance", "1,2.5", "--eta",
+                                       "0.5", "--out", File("{solver}-{guidance}.png")});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(Files(), ElementsAre("euler_ancestral-1.0.png", "euler_ancestral-2.5.png",
+                                   "unipc-1.0.png", "unipc-2.5.png"));
+  for (const v1::GenerateRequest& request : server_.requests()) {
+    const bool ancestral = request.sampler().solver() == v1::SOLVER_EULER_ANCESTRAL;
+    EXPECT_EQ(request.sampler().has_step_noise(), ancestral) << request.ShortDebugString();
+  }
+}
+
+TEST_F(CommandTest, GuidedCallsAreToldApartFromTheirEvaluations) {
+  const auto run = [&](const std::string& scale) {
+    return Subprocess(Args("generate", {"--seed", "1", "--nfe", "9", "--guidance", scale, "--out",
+                                        File("a.png")}),
+                      Subprocess::Stderr::kTerminal)
+        .Wait();
+  };
+  EXPECT_THAT(run("2").err, HasSubstr(" s, 9 denoiser calls, 18 evaluations, "));
+  EXPECT_THAT(run("1").err, HasSubstr(" s, 9 evaluations, "));
+  const auto json = Run("generate", {"--json", "--seed", "1", "--nfe", "9", "--guidance", "2",
+                                     "--out", File("a.png")});
+  const nlohmann::json summary = nlohmann::json::parse(json.out);
+  EXPECT_EQ(summary.at("timings").at("denoiser_calls"), 9);
+  EXPECT_EQ(summary.at("timings").at("evaluations"), 18);
+  EXPECT_EQ(summary.at("guidance"), nlohmann::json({"2.0"}));
+}
+
 TEST_F(CommandTest, JsonIsOneObjectWithEverythingAboutTheRun) {
   const auto result = Run("generate", {"--json", "--seed", "1,2", "--class", "cat", "--nfe", "9",
                                        "--out", File("{seed}.png")});
@@ -159,6 +189,25 @@ TEST_F(CommandTest, ReplaysTheRequestInAPngByteForByte) {
   const v1::GenerateRequest replayed = server_.requests().at(1);
   EXPECT_EQ(replayed.model_sha256(), std::string(64, 'a'));
   EXPECT_EQ(replayed.skip_tuning().rho(), 0.8);
+}
+
+TEST_F(CommandTest, APngThatBeganWithAPictureIsReplayedWithIt) {
+  std::string picture;
+  for (int i = 0; i < 3 << 20; ++i) picture += static_cast<char>(i * 31 % 251);
+  ASSERT_TRUE(WriteFileAtomically(File("picture"), picture).ok());
+  ASSERT_TRUE(WriteFileAtomically(File("mask"), std::string(1024, '\xff')).ok());
+  const auto first =
+      Run("generate", {"--seed", "1", "--image", File("picture"), "--mask", File("mask"),
+                       "--strength", "0.25", "--out", File("first.png")});
+  ASSERT_EQ(first.exit_code, 0) << first.err;
+  const auto again = Run("generate", {"--request", File("first.png"), "--out", File("second.png")});
+  ASSERT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_EQ(*ReadFile(File("first.png")), *ReadFile(File("second.png")));
+  for (const v1::GenerateRequest& request : server_.requests()) {
+    EXPECT_TRUE(request.input_image().picture() == picture);
+    EXPECT_EQ(request.input_image().mask(), std::string(1024, '\xff'));
+    EXPECT_EQ(request.input_image().strength(), 0.25);
+  }
 }
 
 TEST_F(CommandTest, ReplaysAJsonFile) {
@@ -235,7 +284,10 @@ TEST_F(CommandTest, UsageErrorsExitWith2AndSendNothing) {
                                                      {"--seed", "1,2", "--count", "3"},
                                                      {"--out", File("{sed}.png")},
                                                      {"--grid", File("sheet.jpg")},
-                                                     {"--rho", "1", "--preset", "p"}};
+                                                     {"--rho", "1", "--preset", "p"},
+                                                     {"--solver", "rk4"},
+                                                     {"--image", File("")},
+                                                     {"--strength", "0.5"}};
   for (const auto& flags : bad) {
     const auto result = Run("generate", flags);
     EXPECT_EQ(result.exit_code, 2) << flags[0];
@@ -265,6 +317,8 @@ TEST_F(CommandTest, ListsAndDescribesModels) {
   const auto model = Run("models", {"fake"});
   EXPECT_THAT(model.out, HasSubstr("0:cat 1:dog 2:owl 3:bat"));
   EXPECT_THAT(model.out, HasSubstr("sharp            NFE 9: rho 0.9"));
+  EXPECT_THAT(model.out, HasSubstr("guidance         yes\n"));
+  EXPECT_THAT(model.out, HasSubstr("noise levels are rounded to 3 that the model knows"));
   EXPECT_EQ(nlohmann::json::parse(Run("models", {"--json"}).out).at("models").at(0).at("name"),
             "fake");
   const auto unknown = Run("models", {"none"});

@@ -61,7 +61,8 @@ int CountOf(const v1::GenerateRequest& request) {
 
 grpc::Status Validate(const v1::GenerateRequest& request) {
   const int nfe = request.sampler().has_nfe() ? request.sampler().nfe() : 19;
-  if (request.sampler().solver() != v1::SOLVER_EULER && nfe % 2 == 0) {
+  const v1::Solver solver = request.sampler().solver();
+  if ((solver == v1::SOLVER_UNSPECIFIED || solver == v1::SOLVER_HEUN) && nfe % 2 == 0) {
     return FieldViolationStatus("sampler.nfe",
                                 absl::StrCat("must be odd for Heun: ", nfe - 1, " or ", nfe + 1));
   }
@@ -90,6 +91,9 @@ v1::GenerateRequest ResolveImage(const v1::GenerateRequest& request, int image) 
   v1::Sampler& sampler = *resolved.mutable_sampler();
   if (!sampler.has_nfe()) sampler.set_nfe(19);
   if (sampler.solver() == v1::SOLVER_UNSPECIFIED) sampler.set_solver(v1::SOLVER_HEUN);
+  if (!resolved.guidance().guide_model().empty()) {
+    resolved.mutable_guidance()->set_guide_model_sha256(std::string(64, 'b'));
+  }
   return resolved;
 }
 
@@ -152,7 +156,9 @@ std::vector<v1::GenerateEvent> EventsOf(const v1::GenerateRequest& request,
       }());
     }
     completed.set_server_version("9.8.7");
-    completed.set_evaluations(static_cast<int64_t>(count) * nfe);
+    completed.set_denoiser_calls(static_cast<int64_t>(count) * nfe);
+    const bool guided = request.guidance().has_scale() && request.guidance().scale() != 1;
+    completed.set_evaluations(completed.denoiser_calls() * (guided ? 2 : 1));
   }
   return events;
 }
@@ -195,6 +201,8 @@ class FakeServer::Service : public v1::ImageGeneration::CallbackService {
     preset.set_nfe(9);
     preset.mutable_skip_tuning()->set_rho(0.9);
     response->mutable_limits()->set_max_count(64);
+    response->set_supports_guidance(true);
+    for (double sigma : {80.0, 5.0, 0.01}) response->add_sigma_levels(sigma);
     reactor->Finish(grpc::Status::OK);
     return reactor;
   }

@@ -33,7 +33,8 @@ grpc::Status FieldViolationStatus(const std::string& field, const std::string& d
 grpc::Status RetryInfoStatus(grpc::StatusCode code, absl::Duration delay);
 
 // Model "fake", 32x32, classes cat, dog, owl, bat. An image is one flat colour that depends on
-// seed, class, NFE and rho (see ColorOf). Refuses unknown classes and an even NFE with Heun.
+// seed, class, NFE and rho (see ColorOf). Refuses unknown classes and an even NFE with Heun. A
+// guided call costs two evaluations.
 class FakeServer {
  public:
   FakeServer();

@@ -117,6 +117,8 @@ class FakeServer(
                 pb.Preset(name="default", solver=pb.SOLVER_HEUN, nfe=35),
             ],
             limits=pb.Limits(max_count=64, max_nfe=1024, max_scale=16, sigma_max=1e6, rho_max=2),
+            supports_guidance=True,
+            sigma_levels=[80.0, 5.0, 0.01],
         )
 
     def Load(self, request: Any, context: grpc.ServicerContext) -> model_control_pb2.LoadResponse:
@@ -208,4 +210,6 @@ def failure(index: int, message: str = "not finite") -> pb.GenerateEvent:
 
 
 def completed() -> pb.GenerateEvent:
-    return pb.GenerateEvent(completed=pb.Completed(server_version="0.1.0", evaluations=18))
+    return pb.GenerateEvent(
+        completed=pb.Completed(server_version="0.1.0", evaluations=18, denoiser_calls=9)
+    )

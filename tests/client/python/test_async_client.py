@@ -17,6 +17,16 @@ async def test_generate(server: FakeServer) -> None:
     assert len(seen) == 1
 
 
+async def test_every_kind_of_option_reaches_the_server(server: FakeServer) -> None:
+    options = skipstream.RequestOptions(
+        seeds=[5], solver="unipc", unipc=skipstream.Unipc(order=3), guidance=2.0, input_image=b"x"
+    )
+    server.scripts = [[image(0), completed()]]
+    async with skipstream.AsyncClient(server.target) as client:
+        await client.generate(**options)
+    assert server.requests == [skipstream.make_request(**options)]
+
+
 async def test_stream(server: FakeServer) -> None:
     server.scripts = [[accepted(), image(0), completed()]]
     async with skipstream.AsyncClient(server.target) as client:

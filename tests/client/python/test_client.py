@@ -105,6 +105,7 @@ def test_stream_yields_typed_events_in_order(server: FakeServer, client: skipstr
     assert events[1] == skipstream.Progress(0, 3, 9, 3, 9)
     assert events[5].server_version == "0.1.0"
     assert events[5].evaluations == 18
+    assert events[5].denoiser_calls == 9
 
 
 def test_events_of_a_newer_server_are_passed_over(
@@ -179,6 +180,22 @@ def test_a_timeout_ends_the_call(server: FakeServer, client: skipstream.Client) 
         client.generate(seeds=1, timeout=0.2)
 
 
+def test_every_kind_of_option_reaches_the_server(
+    server: FakeServer, client: skipstream.Client
+) -> None:
+    options = skipstream.RequestOptions(
+        seeds=[5],
+        solver="dpmpp_2m_sde",
+        schedule="vp",
+        step_noise=skipstream.StepNoise(eta=0.5),
+        guidance=skipstream.Guidance(2.0, sigma_lo=0.3),
+        input_image=skipstream.InputImage(Image.new("L", (4, 2)), strength=0.5),
+    )
+    server.scripts = [[image(0), completed()]]
+    client.generate(**options)
+    assert server.requests == [skipstream.make_request(**options)]
+
+
 def test_a_ready_request_is_sent_as_it_is(server: FakeServer, client: skipstream.Client) -> None:
     server.scripts = [[image(0), completed()]]
     request = pb.GenerateRequest(seeds=[5], model_sha256="ab" * 32)
@@ -207,6 +224,8 @@ def test_model(client: skipstream.Client) -> None:
     ]
     assert model.presets[0].skip_tuning.rho == 1.05
     assert model.limits.max_nfe == 1024
+    assert model.supports_guidance
+    assert model.sigma_levels == (80.0, 5.0, 0.01)
     assert client.model("other").name == "other"
 
 

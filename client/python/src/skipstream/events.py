@@ -160,6 +160,8 @@ class Completed:
     """Seconds spent encoding."""
     total_seconds: float
     """Seconds from acceptance until this event."""
+    denoiser_calls: int
+    """NFE times images: a guided call counts once here and twice in `evaluations`."""
 
 
 Event = Accepted | Progress | Preview | ImageReady | ImageFailure | Completed
@@ -198,6 +200,7 @@ def event_from_proto(message: pb.GenerateEvent) -> Event | None:
                 c.run_seconds,
                 c.encode_seconds,
                 c.total_seconds,
+                c.denoiser_calls,
             )
         case _:
             return None

@@ -72,9 +72,9 @@ class ModelInfo:
     sha256: str
     """Of the model file, lower-case hex."""
     architecture: str
-    """Network family, e.g. SongUNet."""
+    """Network family: SongUNet or DhariwalUNet."""
     preconditioning: str
-    """EDMPrecond, VPPrecond or VEPrecond."""
+    """EDMPrecond, VPPrecond, VEPrecond, iDDPMPrecond or CMPrecond."""
     parameter_count: int
     """Number of parameters."""
     width: int
@@ -95,6 +95,10 @@ class ModelInfo:
     """As the model file states it."""
     limits: Limits
     """Ranges a request may use."""
+    supports_guidance: bool
+    """Trained with label dropout: guidance works without a guide model."""
+    sigma_levels: tuple[float, ...] = field(repr=False)
+    """The only noise levels the model knows, descending; empty: any within the limits."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +153,8 @@ def info_from_proto(m: pb.GetModelResponse) -> ModelInfo:
             limits.rho_min,
             limits.rho_max,
         ),
+        supports_guidance=m.supports_guidance,
+        sigma_levels=tuple(m.sigma_levels),
     )
 
 

@@ -7,33 +7,38 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypedDict, TypeVar, Unpack
+from typing import Literal, TypedDict, TypeVar, Unpack, cast, get_args
 
 from google.protobuf import json_format
+from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from PIL import Image as PilImage
 
 from skipstream._proto.skipstream.v1 import image_generation_pb2 as pb
 
 GenerateRequest = pb.GenerateRequest
 
-SolverName = Literal["euler", "heun"]
+SolverName = Literal[
+    "euler",
+    "heun",
+    "euler_ancestral",
+    "dpmpp_2m",
+    "dpmpp_3m",
+    "dpmpp_2m_sde",
+    "unipc",
+    "ipndm",
+    "dpm2",
+    "consistency",
+]
+ScheduleName = Literal["karras", "exponential", "linear", "vp", "ve", "iddpm"]
+FinalStepName = Literal["zero", "sigma_min"]
+UnipcVariantName = Literal["bh1", "bh2"]
 FormatName = Literal["png", "webp", "raw"]
 PriorityName = Literal["low", "normal", "high"]
 RampEnd = Literal["high", "low"]
 
 PNG_REQUEST_KEY = "skipstream.request"
 
-_SOLVERS: dict[SolverName, pb.Solver] = {"euler": pb.SOLVER_EULER, "heun": pb.SOLVER_HEUN}
-_FORMATS: dict[FormatName, pb.ImageFormat] = {
-    "png": pb.IMAGE_FORMAT_PNG,
-    "webp": pb.IMAGE_FORMAT_WEBP,
-    "raw": pb.IMAGE_FORMAT_RAW,
-}
-_PRIORITIES: dict[PriorityName, pb.Priority] = {
-    "low": pb.PRIORITY_LOW,
-    "normal": pb.PRIORITY_NORMAL,
-    "high": pb.PRIORITY_HIGH,
-}
+_SCHEDULES = get_args(ScheduleName)
 _RAMP_ENDS: dict[RampEnd, pb.NoiseRampDirection] = {
     "high": pb.NOISE_RAMP_DIRECTION_STRONGEST_AT_HIGH_SIGMA,
     "low": pb.NOISE_RAMP_DIRECTION_STRONGEST_AT_LOW_SIGMA,
@@ -41,6 +46,13 @@ _RAMP_ENDS: dict[RampEnd, pb.NoiseRampDirection] = {
 
 _Name = TypeVar("_Name", bound=str)
 _Value = TypeVar("_Value")
+_Enum = TypeVar("_Enum", bound=int)
+
+Picture = bytes | str | Path | PilImage.Image
+"""A picture as an encoded file's bytes, a file, or in memory (numpy: `PIL.Image.fromarray`)."""
+
+# More than any server takes in one request; a wrong path should not cost more than this.
+_MAX_PICTURE_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -96,6 +108,65 @@ class Churn:
     """Standard deviation of the fresh noise. Range: above 0, at most 2."""
 
 
+@dataclass(frozen=True)
+class StepNoise:
+    """Fresh noise of the solvers euler_ancestral and dpmpp_2m_sde."""
+
+    eta: float = 1.0
+    """Share of the noise that is replaced by fresh noise; 0 is deterministic. Range: 0 to 1."""
+    s_noise: float = 1.0
+    """Standard deviation of the fresh noise. Range: above 0, at most 2."""
+
+
+@dataclass(frozen=True)
+class Dpmpp3m:
+    """Form of the solver dpmpp_3m."""
+
+    halved_curvature: bool = False
+    """Weigh the second derivative by half, as the code published with the paper and diffusers do:
+    the order of accuracy is 2 then, though the error at few evaluations is often smaller."""
+
+
+@dataclass(frozen=True)
+class Unipc:
+    """Form of the solver unipc."""
+
+    order: int = 2
+    """Order of the predictor. Range: 1 to 3."""
+    variant: UnipcVariantName = "bh2"
+    """B(h) of the paper: h, or e^h - 1."""
+    corrector: bool = True
+    """Whether each state is corrected with the evaluation made there."""
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Classifier-free guidance, or autoguidance by another model. Costs two rows while it is on."""
+
+    scale: float
+    """Range: 0 to 100; 1: none. Needs a model with `supports_guidance`, or a guide model."""
+    sigma_lo: float = 0.0
+    """Lowest noise level at which it is on. Range: 0 or more."""
+    sigma_hi: float | None = None
+    """Highest noise level at which it is on. Range: sigma_lo or more. None: no limit."""
+    guide_model: str | None = None
+    """Autoguidance: a model of the same shape. None: the model itself, without the class."""
+    guide_model_sha256: str | None = None
+    """Refuse unless the guide model's file has this SHA-256. None: any."""
+
+
+@dataclass(frozen=True)
+class InputImage:
+    """A picture to start from or to inpaint."""
+
+    picture: Picture
+    """PNG, WebP or raw values, of the model's size; PNG and WebP also of a whole multiple of it."""
+    strength: float | None = None
+    """How much is made anew, above 0, at most 1. None: 0.6, or 1 with a mask."""
+    mask: Picture | None = None
+    """Inpainting: white is made anew, black stays. None: everything is made anew."""
+
+
 class RequestOptions(TypedDict, total=False):
     """What a request may say; everything has a default. The server checks the ranges.
 
@@ -116,17 +187,39 @@ class RequestOptions(TypedDict, total=False):
     solver: SolverName
     """Default: "heun"."""
     nfe: int
-    """Network evaluations per image, 1 to limits.max_nfe; odd for Heun. Default: 19."""
+    """Network evaluations per image, 1 to limits.max_nfe. heun and dpm2 need an odd number, or an
+    even one with final_step "sigma_min". Default: 19."""
     sigma_min: float
-    """Lowest positive noise level. Default: 0.002, raised to the model's own limit."""
+    """Lowest positive noise level. Default: 0.002 (vp: 0.01, ve: 0.02), raised to the model's own
+    limit."""
     sigma_max: float
-    """Highest noise level. Default: 80, lowered to the model's own limit."""
+    """Highest noise level. Default: 80 (vp: 152, ve: 100, iddpm: 81), lowered to the model's own
+    limit."""
+    schedule: ScheduleName
+    """Noise levels from sigma_max to sigma_min. Default: "karras"."""
     schedule_exponent: float
     """Exponent of the Karras schedule, 1 to 100. Default: 7."""
     sigmas: Sequence[float]
     """Explicit noise levels, strictly decreasing, positive, without the final 0."""
+    final_step: FinalStepName
+    """Where the last step ends. Default: "zero"."""
+    conditioning_sigmas: Sequence[float]
+    """What the network is told the noise levels are, one per evaluation. Default: the true ones."""
     churn: Churn
-    """Fresh noise per step. Default: none."""
+    """Fresh noise per step, for euler and heun. Default: none."""
+    step_noise: StepNoise
+    """Fresh noise of euler_ancestral and dpmpp_2m_sde. Default: StepNoise()."""
+    dpmpp_3m: Dpmpp3m
+    """Form of dpmpp_3m. Default: Dpmpp3m()."""
+    unipc: Unipc
+    """Form of unipc. Default: Unipc()."""
+    consistency_sigma_min: float
+    """For consistency: the noise level at which the distilled model is the identity.
+    Default: 0.002, or the lowest level if that is lower."""
+    guidance: float | Guidance
+    """Guidance, or only its scale. Default: 1, none."""
+    input_image: Picture | InputImage
+    """A picture to start from or to inpaint. Default: none, start from noise."""
     rho: float | Sequence[float] | LinearDepth
     """Skip coefficients, 0 to 2: one for all skips, one per skip (deepest first), or linear.
     Default: 1, the plain network."""
@@ -157,10 +250,14 @@ def make_request(**options: Unpack[RequestOptions]) -> GenerateRequest:
         model_sha256=options.get("model_sha256"),
     )
     if "priority" in options:
-        request.priority = _choose("priority", options["priority"], _PRIORITIES)
+        request.priority = _choose_enum("priority", options["priority"], pb.Priority)
     _set_classes(request, options)
     _set_seeds(request, options)
     _set_sampler(request.sampler, options)
+    if "guidance" in options:
+        _set_guidance(request.guidance, options["guidance"])
+    if "input_image" in options:
+        _set_input_image(request.input_image, options["input_image"])
     _set_skip_tuning(request.skip_tuning, options)
     _set_output(request.output, options)
     return request
@@ -203,6 +300,14 @@ def _choose(option: str, name: _Name, values: Mapping[_Name, _Value]) -> _Value:
     return values[name]
 
 
+def _choose_enum(option: str, name: str, enum: type[_Enum]) -> _Enum:
+    """The value of the API that is meant: SOLVER_DPMPP_2M is "dpmpp_2m"."""
+    wrapper = cast(EnumTypeWrapper, enum)
+    prefix = wrapper.Name(0).removesuffix("UNSPECIFIED")
+    values = {key.removeprefix(prefix).lower(): value for key, value in wrapper.items() if value}
+    return cast(_Enum, _choose(option, name, values))
+
+
 def _set_classes(request: GenerateRequest, options: RequestOptions) -> None:
     classes = options.get("classes", ())
     for selector in (classes,) if isinstance(classes, (str, int)) else classes:
@@ -224,20 +329,39 @@ def _set_seeds(request: GenerateRequest, options: RequestOptions) -> None:
 
 def _set_sampler(sampler: pb.Sampler, options: RequestOptions) -> None:
     if "solver" in options:
-        sampler.solver = _choose("solver", options["solver"], _SOLVERS)
+        sampler.solver = _choose_enum("solver", options["solver"], pb.Solver)
     if "nfe" in options:
         sampler.nfe = options["nfe"]
     if "sigma_min" in options:
         sampler.sigma_min = options["sigma_min"]
     if "sigma_max" in options:
         sampler.sigma_max = options["sigma_max"]
-    if "schedule_exponent" in options and "sigmas" in options:
-        raise ValueError("schedule_exponent belongs to the Karras schedule: not with sigmas")
-    if "schedule_exponent" in options:
-        sampler.karras.schedule_exponent = options["schedule_exponent"]
+    if "final_step" in options:
+        sampler.final_step = _choose_enum("final_step", options["final_step"], pb.FinalStep)
+    _set_schedule(sampler, options)
+    if "conditioning_sigmas" in options:
+        sampler.conditioning_sigmas.extend(options["conditioning_sigmas"])
+    _set_solver_options(sampler, options)
+
+
+def _set_schedule(sampler: pb.Sampler, options: RequestOptions) -> None:
     if "sigmas" in options:
+        for other in ("schedule", "schedule_exponent"):
+            if other in options:
+                raise ValueError(f"{other} describes noise levels, sigmas lists them: give one")
         sampler.explicit_levels.SetInParent()
         sampler.explicit_levels.sigmas.extend(options["sigmas"])
+    if "schedule" in options:
+        schedule = options["schedule"]
+        _choose("schedule", schedule, dict.fromkeys(_SCHEDULES))
+        getattr(sampler, schedule).SetInParent()
+    if "schedule_exponent" in options:
+        if options.get("schedule", "karras") != "karras":
+            raise ValueError("schedule_exponent belongs to the Karras schedule")
+        sampler.karras.schedule_exponent = options["schedule_exponent"]
+
+
+def _set_solver_options(sampler: pb.Sampler, options: RequestOptions) -> None:
     if "churn" in options:
         churn = options["churn"]
         sampler.churn.s_churn = churn.s_churn
@@ -245,6 +369,67 @@ def _set_sampler(sampler: pb.Sampler, options: RequestOptions) -> None:
         if churn.s_max is not None:
             sampler.churn.s_max = churn.s_max
         sampler.churn.s_noise = churn.s_noise
+    if "step_noise" in options:
+        sampler.step_noise.eta = options["step_noise"].eta
+        sampler.step_noise.s_noise = options["step_noise"].s_noise
+    if "dpmpp_3m" in options:
+        sampler.dpmpp_3m.SetInParent()
+        sampler.dpmpp_3m.halved_curvature = options["dpmpp_3m"].halved_curvature
+    if "unipc" in options:
+        unipc = options["unipc"]
+        sampler.unipc.order = unipc.order
+        sampler.unipc.variant = _choose_enum("variant", unipc.variant, pb.UnipcVariant)
+        sampler.unipc.corrector = unipc.corrector
+    if "consistency_sigma_min" in options:
+        sampler.consistency_sigma_min = options["consistency_sigma_min"]
+
+
+def _set_guidance(message: pb.Guidance, guidance: float | Guidance) -> None:
+    if not isinstance(guidance, Guidance):
+        message.scale = guidance
+        return
+    message.scale = guidance.scale
+    message.sigma_lo = guidance.sigma_lo
+    if guidance.sigma_hi is not None:
+        message.sigma_hi = guidance.sigma_hi
+    message.guide_model = guidance.guide_model or ""
+    message.guide_model_sha256 = guidance.guide_model_sha256 or ""
+
+
+def _set_input_image(message: pb.InputImage, image: Picture | InputImage) -> None:
+    if not isinstance(image, InputImage):
+        image = InputImage(image)
+    message.picture = _picture_bytes("picture", image.picture)
+    if image.strength is not None:
+        message.strength = image.strength
+    if image.mask is not None:
+        message.mask = _picture_bytes("mask", image.mask, grey=True)
+
+
+def _picture_bytes(what: str, picture: Picture, *, grey: bool = False) -> bytes:
+    if isinstance(picture, bytes):
+        data = picture
+    elif isinstance(picture, PilImage.Image):
+        data = _encode_png(what, picture, grey)
+    elif isinstance(picture, (str, Path)):
+        with Path(picture).open("rb") as file:
+            data = file.read(_MAX_PICTURE_BYTES + 1)
+    else:
+        raise TypeError(f"{what} must be bytes, a path or a PIL image; got {type(picture)}")
+    if not data:
+        raise ValueError(f"{what} is empty")
+    if len(data) > _MAX_PICTURE_BYTES:
+        raise ValueError(f"{what} is larger than {_MAX_PICTURE_BYTES} bytes")
+    return data
+
+
+def _encode_png(what: str, picture: PilImage.Image, grey: bool) -> bytes:
+    if picture.mode[0] in "IF":  # their values have no fixed range
+        raise ValueError(f"{what} has more than 8 bits per value (mode {picture.mode})")
+    mode = "L" if grey or picture.mode in ("1", "L", "LA") else "RGB"
+    out = io.BytesIO()
+    picture.convert(mode).save(out, "PNG")
+    return out.getvalue()
 
 
 def _set_skip_tuning(tuning: pb.SkipTuning, options: RequestOptions) -> None:
@@ -278,7 +463,7 @@ def _set_skip_tuning(tuning: pb.SkipTuning, options: RequestOptions) -> None:
 
 def _set_output(output: pb.Output, options: RequestOptions) -> None:
     if "format" in options:
-        output.format = _choose("format", options["format"], _FORMATS)
+        output.format = _choose_enum("format", options["format"], pb.ImageFormat)
     if "scale" in options:
         output.scale = options["scale"]
     if "preview_every" in options:
