@@ -7,14 +7,14 @@ import skipstream
 from fake_server import png
 from PIL import Image
 from skipstream._proto.skipstream.v1 import image_generation_pb2 as pb
-from skipstream.request import (
+from skipstream.options import (
     FinalStepName,
     FormatName,
     PriorityName,
     ScheduleName,
     SolverName,
-    with_seeds,
 )
+from skipstream.request import with_seeds
 
 
 def test_no_options_leave_every_default_to_the_server() -> None:

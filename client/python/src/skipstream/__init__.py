@@ -34,10 +34,9 @@ from skipstream.events import (
     Progress,
 )
 from skipstream.models import Health, Limits, LoadedModel, ModelInfo, ModelSummary, Preset
-from skipstream.request import (
+from skipstream.options import (
     Churn,
     Dpmpp3m,
-    GenerateRequest,
     Guidance,
     InputImage,
     LinearDepth,
@@ -48,9 +47,8 @@ from skipstream.request import (
     RequestOptions,
     StepNoise,
     Unipc,
-    make_request,
-    request_from_png,
 )
+from skipstream.request import GenerateRequest, make_request, request_from_png
 from skipstream.retry import RetryPolicy
 
 __version__ = "0.1.0"

@@ -17,7 +17,8 @@ from skipstream.events import (
     Progress,
     event_from_proto,
 )
-from skipstream.request import GenerateRequest, RequestOptions, make_request, with_seeds
+from skipstream.options import RequestOptions
+from skipstream.request import GenerateRequest, make_request, with_seeds
 
 ProgressCallback = Callable[[Progress], None]
 

@@ -37,7 +37,8 @@ from skipstream.models import (
     info_from_proto,
     summary_from_proto,
 )
-from skipstream.request import GenerateRequest, RequestOptions
+from skipstream.options import RequestOptions
+from skipstream.request import GenerateRequest
 from skipstream.retry import Attempts, RetryPolicy
 
 

@@ -11,7 +11,8 @@ from typing import cast
 from PIL import Image as PilImage
 
 from skipstream._proto.skipstream.v1 import image_generation_pb2 as pb
-from skipstream.request import FormatName, GenerateRequest
+from skipstream.options import FormatName
+from skipstream.request import GenerateRequest
 
 _FORMATS: dict[int, FormatName] = {
     pb.IMAGE_FORMAT_PNG: "png",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from skipstream._proto.skipstream.v1 import image_generation_pb2 as pb
-from skipstream.request import SolverName
+from skipstream.options import SolverName
 
 
 @dataclass(frozen=True)
