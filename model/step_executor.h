@@ -42,7 +42,7 @@ struct SlotInit {
   uint64_t seed = 0;
   std::shared_ptr<const SamplingPlan> plan;
   // Needed if the plan's initial update reads an image. With a mask, every D is masked.
-  std::shared_ptr<const GivenImage> image;
+  std::shared_ptr<const GivenImage> image = nullptr;
 };
 
 // One denoiser term of one step of one sample. Rows of a batch share nothing but the network. The

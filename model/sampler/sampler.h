@@ -48,7 +48,7 @@ struct Guidance {
   double sigma_lo = 0.0;
   double sigma_hi = std::numeric_limits<double>::infinity();
   // Autoguidance: K of the second network, which is not skip-tuned. Empty: no second network.
-  std::optional<int> guide_num_skips;
+  std::optional<int> guide_num_skips = std::nullopt;
 };
 
 struct SamplingParams {

@@ -106,10 +106,8 @@ absl::StatusOr<SlotId> CpuExecutor::AllocateSlot(const SlotInit& init,
     return absl::NotFoundError(absl::StrCat("network ", init.network, " is not loaded"));
   }
   if (init.plan == nullptr) return absl::InvalidArgumentError("a slot needs a plan");
-  if (init.plan->initial.image != 0.0) {
-    return absl::InvalidArgumentError("the plan starts from an image and there is none");
-  }
   const NetworkInfo& info = network->info();
+  if (absl::Status status = CheckGivenImage(init, info); !status.ok()) return status;
   if (!latents.empty() &&
       latents.size() != static_cast<size_t>(info.channels) * info.height * info.width) {
     return absl::InvalidArgumentError("latents do not have the network's shape");
@@ -132,7 +130,10 @@ void CpuExecutor::FreeSlot(SlotId slot) {
     CallerBug("freed a slot that is not allocated:", slot);
   }
   free_slots_.push_back(slot);
-  stream_.Post([this, slot] { slots_[slot].live = false; });
+  stream_.Post([this, slot] {
+    slots_[slot].live = false;
+    slots_[slot].image = nullptr;
+  });
 }
 
 void CpuExecutor::Submit(StepBatch batch) {
@@ -229,7 +230,10 @@ void CpuExecutor::InitializeSlot(Slot& slot, const NetworkInfo& info, const Slot
     if (latents.empty()) latents = std::move(drawn);
     std::vector<double> noise;
     if (initial.noise != 0.0) noise = slot.noise->Draw(info.channels, info.height, info.width);
-    slot.registers.Initialize(initial.latent, latents, initial.noise, noise);
+    const absl::Span<const float> picture =
+        init.image != nullptr ? init.image->pixels : absl::Span<const float>();
+    slot.registers.Initialize(initial, picture, latents, noise);
+    slot.image = init.image;
   } catch (...) {
     slot.status = StatusOfCurrentException();
   }
@@ -310,6 +314,9 @@ absl::Status CpuExecutor::FinishRow(const EvalRow& row, absl::Span<const float> 
   slot.terms_done = row.term + 1;
   if (slot.terms_done < static_cast<int>(step.terms.size())) return absl::OkStatus();
   slot.terms_done = 0;
+  if (slot.image != nullptr && !slot.image->mask.empty()) {
+    slot.registers.MaskDenoised(slot.image->mask, slot.image->pixels);
+  }
   std::vector<double> noise;
   if (step.uses_noise) noise = slot.noise->Draw(slot.channels, slot.height, slot.width);
   slot.status = slot.registers.Apply(step, noise);

@@ -55,6 +55,7 @@ class CpuExecutor final : public StepExecutor {
   // Only operations touch these.
   struct Slot : SlotState {
     std::optional<NoiseSource> noise;
+    std::shared_ptr<const GivenImage> image;
     SlotRegisters registers;
   };
 

@@ -1,6 +1,6 @@
 #include "model/torch/row_checks.h"
 
-#include <set>
+#include <map>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -8,7 +8,9 @@
 namespace skipstream {
 namespace {
 
-absl::Status CheckRow(const EvalRow& row, const NetworkInfo& info, const SlotState* slot) {
+// `before`: the slot's row before this one in the batch, or null.
+absl::Status CheckRow(const EvalRow& row, const NetworkInfo& info, const SlotState* slot,
+                      const EvalRow* before) {
   if (slot == nullptr || !slot->live) {
     return absl::InvalidArgumentError(absl::StrCat("slot ", row.slot, " is not allocated"));
   }
@@ -31,14 +33,34 @@ absl::Status CheckRow(const EvalRow& row, const NetworkInfo& info, const SlotSta
     return absl::InvalidArgumentError(absl::StrCat("rho has ", terms[row.term].rho.size(),
                                                    " values for ", info.num_skips, " skips"));
   }
-  if (slot->status.ok() && row.term != slot->terms_done) {
+  const int due = before != nullptr ? before->term + 1 : slot->terms_done;
+  if (slot->status.ok() && row.term != due) {
     return absl::InvalidArgumentError(
-        absl::StrCat("term ", row.term, " comes when term ", slot->terms_done, " is due"));
+        absl::StrCat("term ", row.term, " comes when term ", due, " is due"));
+  }
+  if (before != nullptr && (row.plan != before->plan || row.step != before->step)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("slot ", row.slot, " appears with two steps in one batch"));
   }
   return absl::OkStatus();
 }
 
 }  // namespace
+
+absl::Status CheckGivenImage(const SlotInit& init, const NetworkInfo& info) {
+  if (init.image == nullptr) {
+    if (init.plan->initial.image == 0.0) return absl::OkStatus();
+    return absl::InvalidArgumentError("the plan starts from an image and there is none");
+  }
+  const size_t plane = static_cast<size_t>(info.height) * info.width;
+  if (init.image->pixels.size() != plane * info.channels) {
+    return absl::InvalidArgumentError("the given image does not have the network's shape");
+  }
+  if (!init.image->mask.empty() && init.image->mask.size() != plane) {
+    return absl::InvalidArgumentError("the mask does not have the network's shape");
+  }
+  return absl::OkStatus();
+}
 
 absl::Status CheckBatch(const StepBatch& batch, int max_batch, const NetworkInfo& info,
                         const std::function<const SlotState*(SlotId)>& find_slot) {
@@ -46,13 +68,12 @@ absl::Status CheckBatch(const StepBatch& batch, int max_batch, const NetworkInfo
     return absl::InvalidArgumentError(
         absl::StrCat("a batch has 1 to ", max_batch, " rows, not ", batch.rows.size()));
   }
-  std::set<SlotId> seen;
+  std::map<SlotId, const EvalRow*> seen;
   for (size_t i = 0; i < batch.rows.size(); ++i) {
     const EvalRow& row = batch.rows[i];
-    absl::Status status = CheckRow(row, info, find_slot(row.slot));
-    if (status.ok() && !seen.insert(row.slot).second) {
-      status = absl::InvalidArgumentError(absl::StrCat("slot ", row.slot, " appears twice"));
-    }
+    const EvalRow*& before = seen[row.slot];
+    absl::Status status = CheckRow(row, info, find_slot(row.slot), before);
+    before = &row;
     if (!status.ok()) {
       return absl::Status(status.code(), absl::StrCat("row ", i, ": ", status.message()));
     }

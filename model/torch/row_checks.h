@@ -21,6 +21,10 @@ struct SlotState {
   int terms_done = 0;  // of the step being gathered
 };
 
+// OK if the image a slot is to start from is there when the plan reads it, and has the shape of
+// `info`; else InvalidArgument.
+absl::Status CheckGivenImage(const SlotInit& init, const NetworkInfo& info);
+
 // OK if every row of `batch` can be evaluated by a network like `info`; else InvalidArgument naming
 // the first row that cannot. `find_slot` gives the state of an id, null for an id out of range.
 absl::Status CheckBatch(const StepBatch& batch, int max_batch, const NetworkInfo& info,

@@ -36,12 +36,13 @@ std::vector<double>& SlotRegisters::Writable(Register reg) {
   return registers_[reg];
 }
 
-void SlotRegisters::Initialize(double latent_scale, absl::Span<const double> latents,
-                               double noise_scale, absl::Span<const double> noise) {
+void SlotRegisters::Initialize(const InitialUpdate& initial, absl::Span<const float> image,
+                               absl::Span<const double> latents, absl::Span<const double> noise) {
   std::vector<double>& base = Writable(kBase);
   for (size_t i = 0; i < elements_; ++i) {
-    base[i] = (latent_scale != 0.0 ? latent_scale * latents[i] : 0.0) +
-              (noise_scale != 0.0 ? noise_scale * noise[i] : 0.0);
+    base[i] = (initial.image != 0.0 ? initial.image * image[i] : 0.0) +
+              (initial.latent != 0.0 ? initial.latent * latents[i] : 0.0) +
+              (initial.noise != 0.0 ? initial.noise * noise[i] : 0.0);
   }
   Writable(kEval) = base;
 }
@@ -53,6 +54,14 @@ bool SlotRegisters::AddDenoised(bool first, double weight, absl::Span<const floa
     gathered_[i] = first ? term : gathered_[i] + term;
   }
   return AllFinite(denoised);
+}
+
+void SlotRegisters::MaskDenoised(absl::Span<const float> mask, absl::Span<const float> image) {
+  const size_t plane = mask.size();
+  for (size_t i = 0; i < elements_; ++i) {
+    const double m = mask[i % plane];
+    gathered_[i] = m * gathered_[i] + (1.0 - m) * image[i];
+  }
 }
 
 absl::Status SlotRegisters::Combine(const std::array<double, kNumRegisters>& coefficients,

@@ -19,14 +19,17 @@ class SlotRegisters {
   // A fresh sample: every register is unwritten.
   void Reset(size_t elements);
 
-  // base = eval = latent_scale * latents + noise_scale * noise; a span whose scale is 0 may be
-  // empty.
-  void Initialize(double latent_scale, absl::Span<const double> latents, double noise_scale,
-                  absl::Span<const double> noise);
+  // base = eval = what `initial` says; a span whose coefficient is 0 may be empty.
+  void Initialize(const InitialUpdate& initial, absl::Span<const float> image,
+                  absl::Span<const double> latents, absl::Span<const double> noise);
 
   // Gathers the next D: starts with weight * denoised, or adds it for every term but the first.
   // False if `denoised` holds a value that is not finite.
   bool AddDenoised(bool first, double weight, absl::Span<const float> denoised);
+
+  // Inpainting: the gathered D becomes mask * D + (1 - mask) * image. `image` has the elements of a
+  // register, [C, H, W], `mask` those of one channel, 0 to 1.
+  void MaskDenoised(absl::Span<const float> mask, absl::Span<const float> image);
 
   // Takes over the gathered D and applies a step's matrix. `noise` is read only if a coefficient
   // says so. Internal if the step reads a register nobody wrote, or base or eval end up not finite.

@@ -67,7 +67,8 @@ void Engine::AddJob(JobId id, GenerationJob spec) {
   job.accepted = now;
   job.rows_per_sample = job.spec.plan->rows();
   job.images = &metrics_.images.With({job.spec.model->name()});
-  job.evaluations = &metrics_.evaluations.With({job.spec.model->name()});
+  job.evaluations[0] = &metrics_.evaluations.With({job.spec.model->name()});
+  if (job.spec.guide) job.evaluations[1] = &metrics_.evaluations.With({job.spec.guide->name()});
 
   AcceptedInfo info;
   info.requests_ahead = static_cast<int64_t>(jobs_.size()) - 1;
@@ -79,7 +80,7 @@ void Engine::AddJob(JobId id, GenerationJob spec) {
     samples_[sample].job = &job;
     samples_[sample].index = i;
     job.open.push_back(sample);
-    scheduler_.Add(sample, {.network = job.spec.model->network(),
+    scheduler_.Add(sample, {.ready = ReadyRows(samples_[sample]),
                             .priority = job.spec.priority,
                             .accepted = now,
                             .remaining_rows = job.rows_per_sample});
@@ -151,28 +152,41 @@ void Engine::Step() {
 
 bool Engine::SubmitBatch(absl::Time now) {
   const int free_slots = slot_retry_at_ > now ? 0 : executor_.num_slots() - slots_in_use_;
-  const std::vector<SampleId> picked = scheduler_.Pick(executor_.max_batch(), free_slots);
+  const std::vector<Scheduler::Share> picked = scheduler_.Pick(executor_.max_batch(), free_slots);
   if (picked.empty()) return false;
 
   StepBatch batch;
   BatchInFlight in_flight;
-  for (const SampleId id : picked) {
+  std::vector<Scheduler::Share> started;
+  for (const Scheduler::Share& share : picked) {
+    const SampleId id = share.sample;
     if (!samples_.at(id).started && !StartSample(id, now)) continue;
+    started.push_back(share);
     const Sample& sample = samples_.at(id);
-    batch.network = sample.job->spec.model->network();
-    batch.rows.push_back(NextRow(sample));
-    const std::vector<DenoiserTerm>& terms = sample.job->spec.plan->steps[sample.next_step].terms;
-    in_flight.rows.push_back({id, sample.next_term + 1 == static_cast<int>(terms.size())});
-    in_flight.evaluations = sample.job->evaluations;
+    const GenerationJob& spec = sample.job->spec;
+    const std::vector<DenoiserTerm>& terms = spec.plan->steps[sample.next_step].terms;
+    for (int term = sample.next_term; term < sample.next_term + share.rows; ++term) {
+      batch.rows.push_back({.slot = *sample.slot,
+                            .class_index = spec.samples[sample.index].class_index,
+                            .plan = spec.plan,
+                            .step = sample.next_step,
+                            .term = term});
+      in_flight.rows.push_back({id, term + 1 == static_cast<int>(terms.size())});
+    }
+    const DenoiserTerm& first = terms[sample.next_term];
+    batch.network = NetworkOf(*sample.job, first);
+    in_flight.evaluations = sample.job->evaluations[first.network];
   }
   // Nobody got a slot or everybody failed to start: others may have a row.
   if (batch.rows.empty()) return true;
 
   batch.id = next_operation_++;
   metrics_.batch_rows.Observe(static_cast<double>(batch.rows.size()));
-  const BatchInFlight& submitted = batches_[batch.id] = std::move(in_flight);
+  batches_[batch.id] = std::move(in_flight);
   executor_.Submit(std::move(batch));
-  for (const BatchInFlight::Row& row : submitted.rows) AdvancePastSubmittedRow(row.sample);
+  for (const Scheduler::Share& share : started) {
+    AdvancePastSubmittedRows(share.sample, share.rows);
+  }
   return true;
 }
 
@@ -183,7 +197,8 @@ bool Engine::StartSample(SampleId id, absl::Time now) {
   const absl::StatusOr<SlotId> slot =
       executor_.AllocateSlot({.network = job.spec.model->network(),
                               .seed = job.spec.samples[sample.index].seed,
-                              .plan = job.spec.plan});
+                              .plan = job.spec.plan,
+                              .image = job.spec.image});
   if (absl::IsResourceExhausted(slot.status())) {
     slot_retry_at_ = now + options_.slot_retry;
     return false;
@@ -202,23 +217,34 @@ bool Engine::StartSample(SampleId id, absl::Time now) {
   return true;
 }
 
-EvalRow Engine::NextRow(const Sample& sample) const {
-  const GenerationJob& spec = sample.job->spec;
-  return {.slot = *sample.slot,
-          .class_index = spec.samples[sample.index].class_index,
-          .plan = spec.plan,
-          .step = sample.next_step,
-          .term = sample.next_term};
+NetworkId Engine::NetworkOf(const Job& job, const DenoiserTerm& term) const {
+  return (term.network == 0 ? job.spec.model : job.spec.guide)->network();
 }
 
-void Engine::AdvancePastSubmittedRow(SampleId id) {
+Scheduler::Ready Engine::ReadyRows(const Sample& sample) const {
+  const std::vector<SolverStep>& steps = sample.job->spec.plan->steps;
+  if (sample.next_step == static_cast<int>(steps.size())) return {};
+  const std::vector<DenoiserTerm>& terms = steps[sample.next_step].terms;
+  const NetworkId network = NetworkOf(*sample.job, terms[sample.next_term]);
+  const auto first = terms.begin() + sample.next_term;
+  const auto last = std::find_if(first, terms.end(), [&](const DenoiserTerm& term) {
+    return NetworkOf(*sample.job, term) != network;
+  });
+  return {.network = network, .rows = static_cast<int>(last - first)};
+}
+
+void Engine::AdvancePastSubmittedRows(SampleId id, int rows) {
   Sample& sample = samples_.at(id);
   const GenerationJob& spec = sample.job->spec;
   const int terms = static_cast<int>(spec.plan->steps[sample.next_step].terms.size());
-  scheduler_.RowSubmitted(id);
-  if (++sample.next_term < terms) return;
-  sample.next_term = 0;
-  ++sample.next_step;
+  sample.next_term += rows;
+  const bool step_submitted = sample.next_term == terms;
+  if (step_submitted) {
+    sample.next_term = 0;
+    ++sample.next_step;
+  }
+  scheduler_.RowsSubmitted(id, rows, ReadyRows(sample));
+  if (!step_submitted) return;
   if (sample.next_step == spec.plan->nfe()) {
     QueueReadOut(id, sample, ReadOutKind::kFinal);
     ReleaseSlot(sample);

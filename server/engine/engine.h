@@ -1,8 +1,9 @@
 // The batching engine: turns the samples of all accepted jobs into batches, one row per sample and
-// evaluation, and hands the results to the jobs' sinks.
+// denoiser term, and hands the results to the jobs' sinks.
 #ifndef SKIPSTREAM_SERVER_ENGINE_ENGINE_H_
 #define SKIPSTREAM_SERVER_ENGINE_ENGINE_H_
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -30,7 +31,8 @@ namespace skipstream {
 // happens on its own, so a test drives it step by step; EngineThread is the thread around it.
 //
 // The life of a sample: it waits; the batch that takes its first row gives it a slot; it
-// contributes at most one row per batch, in the order of its plan; behind its last row the final
+// contributes to a batch one evaluation at most (two rows while it is guided), in the order of its
+// plan; behind its last row the final
 // read-out is queued and the slot freed in the same breath (the executor is one stream), so that a
 // waiting sample can take it at once; it ends when the pixels arrive. As a plan is known in
 // advance, the next row is submitted before the former has completed whenever the executor takes
@@ -107,7 +109,8 @@ class Engine {
     int failed_samples = 0;
     absl::Status first_failure;
     prometheus::Counter* images = nullptr;
-    prometheus::Counter* evaluations = nullptr;
+    // Of the model and of the guide, by DenoiserTerm::network.
+    std::array<prometheus::Counter*, 2> evaluations{};
   };
   struct Sample {
     Job* job = nullptr;
@@ -138,9 +141,12 @@ class Engine {
   bool SubmitBatch(absl::Time now);
   // Allocates the sample's slot. False if there is none or the sample failed (it is gone then).
   bool StartSample(SampleId id, absl::Time now);
-  EvalRow NextRow(const Sample& sample) const;
-  // Moves on behind the row just submitted and queues the read-out that belongs there.
-  void AdvancePastSubmittedRow(SampleId id);
+  NetworkId NetworkOf(const Job& job, const DenoiserTerm& term) const;
+  // The rows of the sample's next step that can go into one batch: consecutive terms of one
+  // network.
+  Scheduler::Ready ReadyRows(const Sample& sample) const;
+  // Moves on behind the rows just submitted and queues the read-out that belongs there.
+  void AdvancePastSubmittedRows(SampleId id, int rows);
   void QueueReadOut(SampleId id, const Sample& sample, ReadOutKind kind);
   void ReleaseSlot(Sample& sample);
 

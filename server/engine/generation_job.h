@@ -56,11 +56,11 @@ struct SampleSpec {
 struct GenerationJob {
   std::shared_ptr<const LoadedModel> model;
   // The second network of plans with autoguidance, of the same shape; null for all others.
-  std::shared_ptr<const LoadedModel> guide;
+  std::shared_ptr<const LoadedModel> guide = nullptr;
   std::shared_ptr<const SamplingPlan> plan;  // the same for all samples
   // What the samples start from or keep parts of; null if the plan reads no image and nothing is
   // kept.
-  std::shared_ptr<const GivenImage> image;
+  std::shared_ptr<const GivenImage> image = nullptr;
   std::vector<SampleSpec> samples;  // at least one
   Priority priority = Priority::kNormal;
   int preview_every = 0;  // evaluations between previews; 0: none

@@ -13,12 +13,12 @@ Scheduler::Rank Scheduler::RankOf(SampleId sample, const Entry& entry) const {
 }
 
 void Scheduler::Insert(SampleId sample, const Ranked& ranked) {
-  Queues& queues = networks_[ranked.entry.network];
+  Queues& queues = networks_[ranked.entry.ready.network];
   (ranked.has_slot ? queues.running : queues.waiting).insert(RankOf(sample, ranked.entry));
 }
 
 void Scheduler::Erase(SampleId sample, const Ranked& ranked) {
-  const auto queues = networks_.find(ranked.entry.network);
+  const auto queues = networks_.find(ranked.entry.ready.network);
   (ranked.has_slot ? queues->second.running : queues->second.waiting)
       .erase(RankOf(sample, ranked.entry));
   if (queues->second.running.empty() && queues->second.waiting.empty()) networks_.erase(queues);
@@ -36,18 +36,20 @@ void Scheduler::Remove(SampleId sample) {
   samples_.erase(it);
 }
 
-void Scheduler::RowSubmitted(SampleId sample) {
+void Scheduler::RowsSubmitted(SampleId sample, int rows, const Ready& next) {
   const auto it = samples_.find(sample);
   Erase(sample, it->second);
   it->second.has_slot = true;
-  if (--it->second.entry.remaining_rows == 0) {
+  it->second.entry.remaining_rows -= rows;
+  if (it->second.entry.remaining_rows == 0) {
     samples_.erase(it);
   } else {
+    it->second.entry.ready = next;
     Insert(sample, it->second);
   }
 }
 
-std::vector<SampleId> Scheduler::Pick(int max_rows, int free_slots) const {
+std::vector<Scheduler::Share> Scheduler::Pick(int max_rows, int free_slots) const {
   constexpr Rank kNone = {absl::InfiniteFuture(), 0};
   const auto front = [&](const std::set<Rank>& queue) {
     return queue.empty() ? kNone : *queue.begin();
@@ -63,19 +65,24 @@ std::vector<SampleId> Scheduler::Pick(int max_rows, int free_slots) const {
       chosen = &queues;
     }
   }
-  std::vector<SampleId> picked;
+  std::vector<Share> picked;
   if (chosen == nullptr) return picked;
 
   auto running = chosen->running.begin();
   auto waiting = chosen->waiting.begin();
-  while (static_cast<int>(picked.size()) < max_rows) {
+  const auto take = [&](const Rank& rank) {
+    const int rows = std::min(samples_.at(rank.second).entry.ready.rows, max_rows);
+    picked.push_back({rank.second, rows});
+    max_rows -= rows;
+  };
+  while (max_rows > 0) {
     const bool can_run = running != chosen->running.end();
     const bool can_start = free_slots > 0 && waiting != chosen->waiting.end();
     if (!can_run && !can_start) break;
     if (can_run && (!can_start || *running < *waiting)) {
-      picked.push_back((running++)->second);
+      take(*running++);
     } else {
-      picked.push_back((waiting++)->second);
+      take(*waiting++);
       --free_slots;
     }
   }

@@ -9,7 +9,9 @@
 // longer ranks like one that needs one row less. Nothing starves: whatever is accepted later than
 // `due` ranks behind. Ties go to the sample that was added first.
 //
-// A batch serves one network: that of the best ranked row. Nothing else about rows has to match.
+// A batch serves one network: that of the best ranked row. Nothing else about rows has to match. A
+// sample contributes the rows that are ready together (the terms of a guided evaluation), or as
+// many of them as there is room for.
 #ifndef SKIPSTREAM_SERVER_ENGINE_SCHEDULER_H_
 #define SKIPSTREAM_SERVER_ENGINE_SCHEDULER_H_
 
@@ -42,11 +44,23 @@ class Scheduler {
     int rows_per_priority_class = 2048;
   };
 
-  struct Entry {
+  // What a sample can contribute to one batch.
+  struct Ready {
     NetworkId network = 0;
+    int rows = 1;
+  };
+  struct Entry {
+    Ready ready;
     Priority priority = Priority::kNormal;
     absl::Time accepted;
-    int remaining_rows = 0;  // not yet submitted
+    int remaining_rows = 0;  // not yet submitted, the ready ones included
+  };
+  // A sample's part of a batch.
+  struct Share {
+    SampleId sample = 0;
+    int rows = 0;
+
+    friend bool operator==(const Share&, const Share&) = default;
   };
 
   explicit Scheduler(const Options& options) : options_(options) {}
@@ -57,13 +71,13 @@ class Scheduler {
   // Forgets the sample; unknown ones are ignored.
   void Remove(SampleId sample);
 
-  // The samples of the next batch, best first: at most `max_rows`, all of one network, at most
-  // `free_slots` of them without a slot. Empty if nothing can run.
-  std::vector<SampleId> Pick(int max_rows, int free_slots) const;
+  // The next batch, best first: at most `max_rows` rows, all of one network, of samples of which at
+  // most `free_slots` have no slot. Empty if nothing can run.
+  std::vector<Share> Pick(int max_rows, int free_slots) const;
 
-  // The sample got a slot if it had none, and one of its rows was submitted. After its last row it
-  // is forgotten.
-  void RowSubmitted(SampleId sample);
+  // The sample got a slot if it had none, and `rows` of its ready rows were submitted; `next` are
+  // those that are ready now. After its last row it is forgotten.
+  void RowsSubmitted(SampleId sample, int rows, const Ready& next);
 
  private:
   using Rank = std::pair<absl::Time, SampleId>;  // due, then arrival

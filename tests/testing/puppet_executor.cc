@@ -38,6 +38,7 @@ uint64_t StirRow(uint64_t digest, const EvalRow& row) {
     for (const double coefficient : coefficients) digest = Stir(digest, coefficient);
   }
   digest = Stir(digest, static_cast<uint64_t>(term.conditional ? row.class_index : -1));
+  digest = Stir(digest, static_cast<uint64_t>(term.network));
   return digest;
 }
 
@@ -130,6 +131,10 @@ std::optional<PuppetExecutor::Report> PuppetExecutor::RunToNextReport() {
       const auto& [slot, init] = *operation.initialize;
       SlotState& state = slots_[slot] = SlotState{.seed = init.seed, .network = init.network};
       state.digest = Stir(Stir(0, init.seed), init.plan->initial.latent);
+      if (init.image != nullptr) {
+        for (const float v : init.image->pixels) state.digest = Stir(state.digest, double{v});
+        for (const float v : init.image->mask) state.digest = Stir(state.digest, double{v});
+      }
     } else if (operation.batch) {
       return Report{.batch = RunBatch(*operation.batch), .read = std::nullopt};
     } else {
@@ -151,7 +156,10 @@ BatchResult PuppetExecutor::RunBatch(const StepBatch& batch) {
       Violation(absl::StrCat("seed ", state.seed, " submitted step ", row.step, " term ", row.term,
                              " instead of ", state.next_step, " term ", state.next_term));
     }
-    if (state.network != batch.network) Violation("a batch holds a slot of another network");
+    const DenoiserTerm& term = row.plan->steps[row.step].terms[row.term];
+    if (term.network == 0 && state.network != batch.network) {
+      Violation("a batch holds a slot of another network");
+    }
     state.digest = StirRow(state.digest, row);
     if (++state.next_term == static_cast<int>(row.plan->steps[row.step].terms.size())) {
       state.next_term = 0;
@@ -294,11 +302,15 @@ void PuppetExecutor::FreeSlot(SlotId slot) {
 void PuppetExecutor::Submit(StepBatch batch) {
   std::lock_guard lock(mutex_);
   Call call{Call::kSubmit, batch.network, 0, 0, {}};
-  std::set<SlotId> slots;
+  std::map<SlotId, const EvalRow*> last_rows;
   for (const EvalRow& row : batch.rows) {
     const auto it = allocated_.find(row.slot);
     if (it == allocated_.end()) Violation("a row uses a slot that is not allocated");
-    if (!slots.insert(row.slot).second) Violation("a batch uses a slot twice");
+    const EvalRow*& last = last_rows[row.slot];
+    if (last != nullptr && (row.step != last->step || row.term != last->term + 1)) {
+      Violation("a batch uses a slot twice, not for consecutive terms of one step");
+    }
+    last = &row;
     const uint64_t seed = it == allocated_.end() ? 0 : it->second;
     call.rows.push_back({seed, row.slot, row.class_index, row.step, row.term});
   }

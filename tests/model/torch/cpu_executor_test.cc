@@ -35,17 +35,20 @@ std::vector<Sample> MixedSamples() {
 }
 
 // One step with these terms that makes D the image.
-struct Guidance {
+struct GuidedTerm {
   double weight = 1.0;
   bool conditional = true;
 };
-PlanPtr GuidedPlan(const std::vector<Guidance>& terms) {
+PlanPtr GuidedPlan(const std::vector<GuidedTerm>& terms) {
   auto plan = std::make_shared<SamplingPlan>();
   plan->initial.latent = 5.0;
   SolverStep step;
   step.sigma = 5.0;
-  for (const Guidance& term : terms) {
-    step.terms.push_back({term.weight, term.conditional, 5.0, std::vector<float>(9, 1.0f)});
+  for (const GuidedTerm& term : terms) {
+    step.terms.push_back({.weight = term.weight,
+                          .conditional = term.conditional,
+                          .conditioning_sigma = 5.0,
+                          .rho = std::vector<float>(9, 1.0f)});
   }
   step.a[kNextBase][kDenoised] = 1.0;
   step.a[kNextEval][kDenoised] = 1.0;
@@ -145,8 +148,17 @@ TEST(CpuExecutorTest, SlotsThatCannotStartAreRefused) {
             absl::StatusCode::kInvalidArgument);
   auto from_image = std::make_shared<SamplingPlan>(*plan);
   from_image->initial.image = 1.0;
-  EXPECT_EQ(harness.executor().AllocateSlot({harness.network(), 1, from_image}).status().code(),
-            absl::StatusCode::kInvalidArgument);
+  const auto picture = [&](size_t pixels, size_t mask) {
+    return std::make_shared<const GivenImage>(
+        GivenImage{std::vector<float>(pixels, 0.5f), std::vector<float>(mask, 1.0f)});
+  };
+  for (const auto& image :
+       {std::shared_ptr<const GivenImage>(), picture(0, 0), picture(256, 0), picture(768, 255)}) {
+    const auto slot = harness.executor().AllocateSlot({harness.network(), 1, from_image, image});
+    EXPECT_EQ(slot.status().code(), absl::StatusCode::kInvalidArgument) << slot.status();
+  }
+  EXPECT_TRUE(
+      harness.executor().AllocateSlot({harness.network(), 1, from_image, picture(768, 256)}).ok());
 }
 
 TEST(CpuExecutorTest, ARowThatIsNotFiniteFailsAloneAndForGood) {
@@ -229,7 +241,11 @@ TEST(CpuExecutorTest, RowsThatDoNotFitFailTheirBatchSayingWhy) {
   EXPECT_THAT(row_refusal({0, 0, guided, 0, 1}), HasSubstr("term 1 comes when term 0 is due"));
   const SlotId slot = harness.Allocate({1, 0, plan});
   EXPECT_THAT(refusal({1, network, {{slot, 0, plan, 0, 0}, {slot, 0, plan, 1, 0}}}),
-              HasSubstr("row 1: slot"));
+              HasSubstr("row 1: term 0 comes when term 1 is due"));
+  const SlotId other = harness.Allocate({1, 0, guided});
+  const PlanPtr copy = GuidedPlan({{}, {}});
+  EXPECT_THAT(refusal({1, network, {{other, 0, guided, 0, 0}, {other, 0, copy, 0, 1}}}),
+              HasSubstr("two steps in one batch"));
 }
 
 TEST(CpuExecutorTest, AFailedBatchDoesNotFailTheBatchesBehindIt) {

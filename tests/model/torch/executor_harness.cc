@@ -10,7 +10,8 @@ namespace skipstream {
 PlanPtr MakePlan(Solver solver, int nfe, double rho, double s_churn) {
   SamplingParams params;
   params.solver = solver;
-  params.levels = *SpacedLevels(KarrasSpacing{}, *LevelsForNfe(solver, FinalLevel::kZero, nfe), 0.002, 80.0);
+  params.levels =
+      *SpacedLevels(KarrasSpacing{}, *LevelsForNfe(solver, FinalLevel::kZero, nfe), 0.002, 80.0);
   params.churn.s_churn = s_churn;
   params.skip_tuning.depth = UniformDepth{rho};
   params.num_skips = 9;
@@ -30,7 +31,7 @@ ExecutorHarness::ExecutorHarness(TorchExecutorOptions options) {
 }
 
 SlotId ExecutorHarness::Allocate(const Sample& sample) {
-  const auto slot = executor_->AllocateSlot({network_, sample.seed, sample.plan});
+  const auto slot = executor_->AllocateSlot({network_, sample.seed, sample.plan, sample.image});
   EXPECT_TRUE(slot.ok()) << slot.status();
   return slot.value_or(-1);
 }
@@ -45,8 +46,10 @@ std::vector<std::vector<double>> ExecutorHarness::RunTogether(const std::vector<
   for (int step = 0;; ++step) {
     std::vector<EvalRow> rows;
     for (size_t i = 0; i < samples.size(); ++i) {
-      if (step < samples[i].plan->nfe()) {
-        rows.push_back({slots[i], samples[i].class_index, samples[i].plan, step, 0});
+      if (step >= samples[i].plan->nfe()) continue;
+      const int terms = static_cast<int>(samples[i].plan->steps[step].terms.size());
+      for (int term = 0; term < terms; ++term) {
+        rows.push_back({slots[i], samples[i].class_index, samples[i].plan, step, term});
       }
     }
     if (rows.empty()) break;

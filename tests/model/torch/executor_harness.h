@@ -23,6 +23,7 @@ struct Sample {
   uint64_t seed = 0;
   int class_index = -1;
   PlanPtr plan;
+  std::shared_ptr<const GivenImage> image = nullptr;
 };
 
 class ExecutorHarness {
@@ -33,8 +34,8 @@ class ExecutorHarness {
   // Queues one row per (slot, sample, step) as batch `id`.
   void Submit(uint64_t id, std::vector<EvalRow> rows);
 
-  // Runs the samples to their ends, all that are left in every batch, in this order, and returns
-  // their images.
+  // Runs the samples to their ends, all that are left in every batch with all terms of a step, in
+  // this order, and returns their images.
   std::vector<std::vector<double>> RunTogether(const std::vector<Sample>& samples);
   std::vector<double> RunAlone(const Sample& sample) { return RunTogether({sample})[0]; }
 

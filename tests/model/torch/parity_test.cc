@@ -18,7 +18,7 @@ using ::testing::SizeIs;
 
 class ParityTest : public testing::TestWithParam<const char*> {};
 
-TEST_P(ParityTest, AgreesWithThePublishedNetwork) {
+TEST_P(ParityTest, AgreesWithTheReference) {
   const auto errors = MeasureParity(GetParam());
   ASSERT_TRUE(errors.ok()) << errors.status();
   EXPECT_THAT(*errors, SizeIs(4));
@@ -28,7 +28,10 @@ TEST_P(ParityTest, AgreesWithThePublishedNetwork) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Fixtures, ParityTest,
-                         testing::Values(kDdpmppEdmFixture, kDdpmppVpFixture));
+                         testing::Values(kDdpmppEdmFixture, kDdpmppVpFixture, kNcsnppVeFixture,
+                                         kAdmEdmFixture, kSongVeSkipFixture,
+                                         kSongEdmResidualFixture, kAdmIddpmFixture,
+                                         kAdmCmFixture));
 
 // A fixture with the last element of one tensor changed by a factor.
 std::string SpoiltFixture(const std::string& name) {

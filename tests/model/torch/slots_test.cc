@@ -17,14 +17,14 @@ using ::testing::HasSubstr;
 SlotRegisters Fresh(double value) {
   SlotRegisters slot;
   slot.Reset(1);
-  slot.Initialize(1.0, {value}, 0.0, {});
+  slot.Initialize({.latent = 1.0}, {}, {value}, {});
   return slot;
 }
 
 TEST(SlotRegistersTest, InitialUpdateMixesLatentsAndNoise) {
   SlotRegisters slot;
   slot.Reset(2);
-  slot.Initialize(80.0, {1.0, -1.0}, 0.5, {2.0, 4.0});
+  slot.Initialize({.latent = 80.0, .noise = 0.5}, {}, {1.0, -1.0}, {2.0, 4.0});
   EXPECT_THAT(slot.Get(kBase), ElementsAre(81.0, -78.0));
   EXPECT_THAT(slot.Get(kEval), ElementsAre(81.0, -78.0));
 }
@@ -110,7 +110,7 @@ TEST(SlotRegistersTest, ResetForgetsTheSampleBefore) {
   ASSERT_TRUE(slot.Apply(step, {}).ok());
   slot.Reset(2);
   for (Register reg : {kBase, kEval, kDenoised, kH1}) EXPECT_FALSE(slot.written(reg));
-  slot.Initialize(1.0, {1.0, 2.0}, 0.0, {});
+  slot.Initialize({.latent = 1.0}, {}, {1.0, 2.0}, {});
   EXPECT_THAT(slot.Get(kEval), ElementsAre(1.0, 2.0));
 }
 

@@ -51,6 +51,7 @@ struct JobOptions {
   absl::Time deadline = absl::InfiniteFuture();
   AdmissionTicket ticket = {};
   std::shared_ptr<const LoadedModel> model = nullptr;  // the harness's
+  std::shared_ptr<const LoadedModel> guide = nullptr;
 };
 
 // The listener of the executor is the engine itself; a batch moves the clock by the time it took.
@@ -77,6 +78,7 @@ class EngineHarness final : public ExecutorListener {
              JobOptions options = {}) {
     Handle handle{++last_id_, std::make_shared<RecordingSink>()};
     engine.AddJob(handle.id, {.model = options.model ? options.model : model,
+                              .guide = options.guide,
                               .plan = std::move(plan),
                               .samples = Samples(seeds),
                               .priority = options.priority,

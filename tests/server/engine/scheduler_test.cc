@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <vector>
+
 namespace skipstream {
 namespace {
 
@@ -15,10 +17,18 @@ constexpr Scheduler::Options kOptions = {.ageing_per_row = absl::Milliseconds(10
 
 Scheduler::Entry Entry(int remaining, Priority priority = Priority::kNormal,
                        absl::Duration accepted = absl::ZeroDuration(), NetworkId network = 1) {
-  return {.network = network,
+  return {.ready = {.network = network},
           .priority = priority,
           .accepted = kStart + accepted,
           .remaining_rows = remaining};
+}
+
+std::vector<SampleId> PickedSamples(const Scheduler& scheduler, int max_rows, int free_slots) {
+  std::vector<SampleId> samples;
+  for (const Scheduler::Share& share : scheduler.Pick(max_rows, free_slots)) {
+    samples.push_back(share.sample);
+  }
+  return samples;
 }
 
 TEST(SchedulerTest, LeastRemainingWorkGoesFirst) {
@@ -26,13 +36,13 @@ TEST(SchedulerTest, LeastRemainingWorkGoesFirst) {
   scheduler.Add(1, Entry(30));
   scheduler.Add(2, Entry(10));
   scheduler.Add(3, Entry(20));
-  EXPECT_THAT(scheduler.Pick(16, 16), ElementsAre(2, 3, 1));
+  EXPECT_THAT(PickedSamples(scheduler, 16, 16), ElementsAre(2, 3, 1));
 }
 
 TEST(SchedulerTest, TiesGoToTheOneThatCameFirst) {
   Scheduler scheduler(kOptions);
   for (const SampleId id : {3, 1, 2}) scheduler.Add(id, Entry(10));
-  EXPECT_THAT(scheduler.Pick(16, 16), ElementsAre(1, 2, 3));
+  EXPECT_THAT(PickedSamples(scheduler, 16, 16), ElementsAre(1, 2, 3));
 }
 
 TEST(SchedulerTest, HigherPriorityClassGoesFirstWhateverTheWork) {
@@ -40,27 +50,27 @@ TEST(SchedulerTest, HigherPriorityClassGoesFirstWhateverTheWork) {
   scheduler.Add(1, Entry(1, Priority::kLow));
   scheduler.Add(2, Entry(50, Priority::kNormal));
   scheduler.Add(3, Entry(99, Priority::kHigh));
-  EXPECT_THAT(scheduler.Pick(16, 16), ElementsAre(3, 2, 1));
+  EXPECT_THAT(PickedSamples(scheduler, 16, 16), ElementsAre(3, 2, 1));
 }
 
 TEST(SchedulerTest, WaitingOneAgeingPeriodCountsLikeOneRowLess) {
   Scheduler scheduler(kOptions);
   scheduler.Add(1, Entry(20));
   scheduler.Add(2, Entry(10, Priority::kNormal, absl::Milliseconds(99)));
-  EXPECT_THAT(scheduler.Pick(1, 16), ElementsAre(2));
+  EXPECT_THAT(PickedSamples(scheduler, 1, 16), ElementsAre(2));
   scheduler.Add(3, Entry(9, Priority::kNormal, absl::Milliseconds(111)));
   scheduler.Remove(2);
-  EXPECT_THAT(scheduler.Pick(1, 16), ElementsAre(1));
+  EXPECT_THAT(PickedSamples(scheduler, 1, 16), ElementsAre(1));
 }
 
 TEST(SchedulerTest, AgedSampleOfALowerClassOvertakesAFreshOne) {
   Scheduler scheduler(kOptions);
   scheduler.Add(1, Entry(5, Priority::kLow));
   scheduler.Add(2, Entry(5, Priority::kNormal, absl::Milliseconds(999)));
-  EXPECT_THAT(scheduler.Pick(1, 16), ElementsAre(2));
+  EXPECT_THAT(PickedSamples(scheduler, 1, 16), ElementsAre(2));
   scheduler.Remove(2);
   scheduler.Add(3, Entry(5, Priority::kNormal, absl::Milliseconds(1001)));
-  EXPECT_THAT(scheduler.Pick(1, 16), ElementsAre(1));
+  EXPECT_THAT(PickedSamples(scheduler, 1, 16), ElementsAre(1));
 }
 
 TEST(SchedulerTest, NothingStarvesUnderAnEndlessStreamOfBetterOnes) {
@@ -72,8 +82,8 @@ TEST(SchedulerTest, NothingStarvesUnderAnEndlessStreamOfBetterOnes) {
   for (bool done = false; !done; ++batches) {
     ASSERT_LT(batches, 1000);
     scheduler.Add(next++, Entry(1, Priority::kHigh, batches * absl::Milliseconds(10)));
-    const SampleId picked = scheduler.Pick(1, 16).at(0);
-    scheduler.RowSubmitted(picked);
+    const SampleId picked = PickedSamples(scheduler, 1, 16).at(0);
+    scheduler.RowsSubmitted(picked, 1, {.network = 1});
     if (picked == 1) {
       scheduler.Remove(1);
       done = true;
@@ -86,25 +96,25 @@ TEST(SchedulerTest, NothingStarvesUnderAnEndlessStreamOfBetterOnes) {
 TEST(SchedulerTest, SampleIsPickedUntilItsLastRowWasSubmitted) {
   Scheduler scheduler(kOptions);
   scheduler.Add(1, Entry(2));
-  scheduler.RowSubmitted(1);
-  EXPECT_THAT(scheduler.Pick(16, 0), ElementsAre(1));
-  scheduler.RowSubmitted(1);
-  EXPECT_THAT(scheduler.Pick(16, 16), IsEmpty());
+  scheduler.RowsSubmitted(1, 1, {.network = 1});
+  EXPECT_THAT(PickedSamples(scheduler, 16, 0), ElementsAre(1));
+  scheduler.RowsSubmitted(1, 1, {.network = 1});
+  EXPECT_THAT(PickedSamples(scheduler, 16, 16), IsEmpty());
 }
 
 TEST(SchedulerTest, WaitingSamplesArePickedOnlyAsFarAsSlotsAreFree) {
   Scheduler scheduler(kOptions);
   scheduler.Add(1, Entry(50));
-  scheduler.RowSubmitted(1);
+  scheduler.RowsSubmitted(1, 1, {.network = 1});
   for (const SampleId id : {2, 3, 4}) scheduler.Add(id, Entry(10));
-  EXPECT_THAT(scheduler.Pick(16, 2), ElementsAre(2, 3, 1));
-  EXPECT_THAT(scheduler.Pick(16, 0), ElementsAre(1));
+  EXPECT_THAT(PickedSamples(scheduler, 16, 2), ElementsAre(2, 3, 1));
+  EXPECT_THAT(PickedSamples(scheduler, 16, 0), ElementsAre(1));
 }
 
 TEST(SchedulerTest, BatchHoldsAtMostMaxRows) {
   Scheduler scheduler(kOptions);
   for (SampleId id = 1; id <= 9; ++id) scheduler.Add(id, Entry(10));
-  EXPECT_EQ(scheduler.Pick(4, 16).size(), 4u);
+  EXPECT_EQ(PickedSamples(scheduler, 4, 16).size(), 4u);
 }
 
 TEST(SchedulerTest, BatchServesTheNetworkOfTheBestRowOnly) {
@@ -112,15 +122,15 @@ TEST(SchedulerTest, BatchServesTheNetworkOfTheBestRowOnly) {
   scheduler.Add(1, Entry(10, Priority::kNormal, absl::ZeroDuration(), 1));
   scheduler.Add(2, Entry(5, Priority::kNormal, absl::ZeroDuration(), 2));
   scheduler.Add(3, Entry(20, Priority::kNormal, absl::ZeroDuration(), 2));
-  EXPECT_THAT(scheduler.Pick(16, 16), ElementsAre(2, 3));
+  EXPECT_THAT(PickedSamples(scheduler, 16, 16), ElementsAre(2, 3));
 }
 
 TEST(SchedulerTest, NetworkWhoseSamplesCannotGetASlotDoesNotBlockAnother) {
   Scheduler scheduler(kOptions);
   scheduler.Add(1, Entry(50, Priority::kNormal, absl::ZeroDuration(), 1));
-  scheduler.RowSubmitted(1);
+  scheduler.RowsSubmitted(1, 1, {.network = 1});
   scheduler.Add(2, Entry(1, Priority::kHigh, absl::ZeroDuration(), 2));
-  EXPECT_THAT(scheduler.Pick(16, 0), ElementsAre(1));
+  EXPECT_THAT(PickedSamples(scheduler, 16, 0), ElementsAre(1));
 }
 
 TEST(SchedulerTest, NetworksUnderTheSameLoadGetTheSameShare) {
@@ -137,8 +147,8 @@ TEST(SchedulerTest, NetworksUnderTheSameLoadGetTheSameShare) {
         network_of.push_back(network);
       }
     }
-    const SampleId picked = scheduler.Pick(1, 16).at(0);
-    scheduler.RowSubmitted(picked);
+    const SampleId picked = PickedSamples(scheduler, 1, 16).at(0);
+    scheduler.RowsSubmitted(picked, 1, {.network = 1});
     ++served[network_of[picked]];
   }
   EXPECT_NEAR(served[1], served[2], 10);
@@ -148,10 +158,44 @@ TEST(SchedulerTest, RemovedSampleIsNeverPicked) {
   Scheduler scheduler(kOptions);
   scheduler.Add(1, Entry(5));
   scheduler.Add(2, Entry(9));
-  scheduler.RowSubmitted(1);
+  scheduler.RowsSubmitted(1, 1, {.network = 1});
   scheduler.Remove(1);
   scheduler.Remove(1);  // not an error
-  EXPECT_THAT(scheduler.Pick(16, 16), ElementsAre(2));
+  EXPECT_THAT(PickedSamples(scheduler, 16, 16), ElementsAre(2));
+}
+
+using Share = Scheduler::Share;
+
+Scheduler::Entry Guided(int remaining, NetworkId network = 1) {
+  Scheduler::Entry entry = Entry(remaining);
+  entry.ready = {.network = network, .rows = 2};
+  return entry;
+}
+
+TEST(SchedulerTest, RowsThatAreReadyTogetherShareABatch) {
+  Scheduler scheduler(kOptions);
+  scheduler.Add(1, Guided(10));
+  scheduler.Add(2, Entry(20));
+  EXPECT_THAT(scheduler.Pick(16, 16), ElementsAre(Share{1, 2}, Share{2, 1}));
+}
+
+TEST(SchedulerTest, ASampleGivesAsManyOfItsRowsAsThereIsRoomFor) {
+  Scheduler scheduler(kOptions);
+  scheduler.Add(1, Guided(10));
+  scheduler.Add(2, Guided(20));
+  EXPECT_THAT(scheduler.Pick(3, 16), ElementsAre(Share{1, 2}, Share{2, 1}));
+  EXPECT_THAT(scheduler.Pick(2, 16), ElementsAre(Share{1, 2}));
+}
+
+TEST(SchedulerTest, ASampleMovesToTheNetworkOfItsNextRow) {
+  Scheduler scheduler(kOptions);
+  scheduler.Add(1, Entry(4, Priority::kNormal, absl::ZeroDuration(), 1));
+  scheduler.Add(2, Entry(9, Priority::kNormal, absl::ZeroDuration(), 2));
+  EXPECT_THAT(scheduler.Pick(16, 16), ElementsAre(Share{1, 1}));
+  scheduler.RowsSubmitted(1, 1, {.network = 2});
+  EXPECT_THAT(scheduler.Pick(16, 16), ElementsAre(Share{1, 1}, Share{2, 1}));
+  scheduler.Remove(1);
+  EXPECT_THAT(scheduler.Pick(16, 16), ElementsAre(Share{2, 1}));
 }
 
 }  // namespace
