@@ -1,15 +1,21 @@
 #include "client/cli/contact_sheet.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <array>
 
 #include "client/cli/bitmap_text.h"
+#include "client/cli/generate_flags.h"
+#include "client/cli/generate_job.h"
 #include "client/cli/image_codec.h"
+#include "client/cli/image_record.h"
 
 namespace skipstream::cli {
 namespace {
+
+using ::testing::ElementsAre;
 
 constexpr Color kRed = {200, 10, 20};
 constexpr Color kBlack = {0, 0, 0};
@@ -117,6 +123,37 @@ TEST(ContactSheetTest, ASquareOfSevenImagesHasThreeColumns) {
   ASSERT_EQ(rows.size(), 3u);
   EXPECT_EQ(rows[0].size(), 3u);
   EXPECT_EQ(rows[2].size(), 1u);
+}
+
+// The row labels of a sweep over `guidance` and `solvers`; every image is there.
+std::vector<std::vector<std::string>> RowLabelsOf(std::vector<double> guidance,
+                                                  std::vector<v1::Solver> solvers) {
+  GenerateFlags flags;
+  flags.axes.nfe = {9};
+  flags.axes.seeds = {1, 2};
+  flags.axes.guidance = std::move(guidance);
+  flags.axes.solvers = std::move(solvers);
+  const GenerateJob job = *PlanJob(flags, [] { return 0u; });
+  GenerateRecords records;
+  for (const PlannedRequest& planned : job.requests) {
+    for (int column = 0; column < 2; ++column) {
+      ImageRecord& record = records.images[job.ImageIndex(planned.row, column)];
+      record.row = planned.row;
+      record.column = column;
+      *record.image.mutable_resolved_request() = planned.request;
+      record.bitmap = Bitmap{1, 1, {0, 0, 0}};
+    }
+  }
+  return MakeSheet(job, records, "").row_labels;
+}
+
+TEST(MakeSheetTest, RowsAreLabelledWithWhatTheSweepNames) {
+  using Lines = std::vector<std::string>;
+  EXPECT_THAT(RowLabelsOf({}, {v1::SOLVER_HEUN}), ElementsAre(Lines{"NFE 9"}));
+  EXPECT_THAT(RowLabelsOf({}, {v1::SOLVER_HEUN, v1::SOLVER_UNIPC}),
+              ElementsAre(Lines{"NFE 9", "heun"}, Lines{"NFE 9", "unipc"}));
+  EXPECT_THAT(RowLabelsOf({1, 2.5}, {v1::SOLVER_DPMPP_2M_SDE}),
+              ElementsAre(Lines{"NFE 9", "guidance 1.0"}, Lines{"NFE 9", "guidance 2.5"}));
 }
 
 TEST(BitmapTextTest, DrawsTheGlyphsOfTheFont) {
