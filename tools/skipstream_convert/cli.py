@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -97,7 +98,10 @@ def run(args: argparse.Namespace) -> str:
     if args.output.exists() and not args.force:
         raise ConvertError(f"{args.output} exists; --force replaces it")
     license_text = args.license or ""
-    if len(license_text.encode()) > _MAX_LICENSE_BYTES:
+    license_bytes = _utf8_bytes(license_text)
+    if license_bytes is None:
+        raise ConvertError("--license is not UTF-8")
+    if license_bytes > _MAX_LICENSE_BYTES:
         raise ConvertError(f"--license is longer than {_MAX_LICENSE_BYTES} bytes")
     options = Options(
         network=args.network,
@@ -112,9 +116,22 @@ def run(args: argparse.Namespace) -> str:
         if args.classes is not None:
             classes = read_classes(args.classes, conversion.network.config["label_dim"])
         metadata = _metadata(conversion, classes, license_text)
-        metadata |= {"source": args.input.name, "source_sha256": sha256(data)}
+        metadata |= {"source": _shown(Path(args.input.name)), "source_sha256": sha256(data)}
         write_model_file(args.output, conversion.tensors, metadata, force=args.force)
     return _summary(args.output, conversion, classes, license_text)
+
+
+def _utf8_bytes(text: str) -> int | None:
+    """Its length in UTF-8; none if it cannot be written so (half a surrogate pair)."""
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        return None
+
+
+def _shown(path: Path) -> str:
+    """A path as text, whatever its bytes are."""
+    return os.fsencode(path).decode(errors="replace")
 
 
 def read_classes(path: Path, label_dim: int) -> list[str]:
@@ -131,7 +148,8 @@ def read_classes(path: Path, label_dim: int) -> list[str]:
         raise ConvertError(f"{path}: must be a list of {label_dim} names, one per class; has {has}")
     seen = set()
     for index, name in enumerate(names):
-        if not isinstance(name, str) or not 1 <= len(name.encode()) <= _MAX_CLASS_NAME_BYTES:
+        length = _utf8_bytes(name) if isinstance(name, str) else None
+        if length is None or not 1 <= length <= _MAX_CLASS_NAME_BYTES:
             raise ConvertError(
                 f"{path}[{index}]: must be a name of 1 to {_MAX_CLASS_NAME_BYTES} bytes"
             )
@@ -166,7 +184,7 @@ def _summary(
     count = conversion.parameter_count
     label_dim = config["label_dim"]
     lines = [
-        f"wrote {path}",
+        f"wrote {_shown(path)}",
         f"  network     {network.preconditioning}, {network.model_type}, {size}, "
         f"{config['img_channels']} channels",
         f"  parameters  {count} ({count / 1e6:.1f} M)",
