@@ -38,6 +38,7 @@
 #include "server/engine/model_registry.h"
 #include "server/engine/scheduler.h"
 #include "server/metrics/metrics.h"
+#include "server/transport/model_reference.h"
 #include "server/transport/server.h"
 
 namespace skipstream {

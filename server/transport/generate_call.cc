@@ -170,7 +170,9 @@ absl::Status GenerateCall::Submit(const v1::GenerateRequest& request) {
                   resolved_->plan->nfe());
   ticket_ = *ticket;
   const JobId job = env_->engine.Submit({.model = resolved_->model,
+                                         .guide = resolved_->guide,
                                          .plan = resolved_->plan,
+                                         .image = resolved_->image,
                                          .samples = resolved_->samples,
                                          .priority = resolved_->priority,
                                          .preview_every = resolved_->preview_every,
@@ -300,6 +302,7 @@ v1::Completed GenerateCall::CompletedEvent() const {
   *completed.mutable_resolved_request() = resolved_->request;
   completed.set_server_version(env_->version);
   completed.set_evaluations(resolved_->rows());
+  completed.set_denoiser_calls(resolved_->evaluations());
   completed.set_queue_seconds(absl::ToDoubleSeconds(first_start_));
   completed.set_run_seconds(absl::ToDoubleSeconds(last_ready_ - first_start_));
   completed.set_encode_seconds(absl::ToDoubleSeconds(encode_time_));

@@ -5,6 +5,7 @@
 
 #include "server/transport/grpc_status.h"
 #include "server/transport/model_description.h"
+#include "server/transport/model_reference.h"
 #include "server/transport/violations.h"
 
 namespace skipstream {

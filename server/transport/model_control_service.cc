@@ -9,7 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "server/transport/grpc_status.h"
-#include "server/transport/request_resolver.h"
+#include "server/transport/model_reference.h"
 #include "server/transport/violations.h"
 
 namespace skipstream {

@@ -2,9 +2,11 @@
 
 #include <optional>
 
-#include "server/transport/request_resolver.h"
-#include "server/transport/sampler_resolver.h"
+#include "server/transport/guidance_resolver.h"
+#include "server/transport/picture_limits.h"
+#include "server/transport/schedule_resolver.h"
 #include "server/transport/skip_tuning_resolver.h"
+#include "server/transport/solver_names.h"
 
 namespace skipstream {
 namespace {
@@ -62,6 +64,8 @@ v1::GetModelResponse DescribeModel(const LoadedModel& model, bool is_default,
   }
   response.set_license(info.license);
   *response.mutable_limits() = DescribeLimits(info, limits);
+  response.set_supports_guidance(SupportsGuidance(info));
+  response.mutable_sigma_levels()->Assign(info.sigma_levels.begin(), info.sigma_levels.end());
   return response;
 }
 

@@ -8,24 +8,19 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "server/transport/class_resolver.h"
+#include "server/transport/guidance_resolver.h"
+#include "server/transport/image_decoder.h"
+#include "server/transport/input_image_resolver.h"
+#include "server/transport/model_reference.h"
+#include "server/transport/picture_limits.h"
 #include "server/transport/sampler_resolver.h"
 #include "server/transport/skip_tuning_resolver.h"
 #include "server/transport/violations.h"
 
 namespace skipstream {
 namespace {
-
-constexpr size_t kMaxModelNameBytes = 64;
-constexpr size_t kSha256Digits = 64;
-
-bool IsSha256(absl::string_view text) {
-  return text.size() == kSha256Digits && std::all_of(text.begin(), text.end(), [](char c) {
-           return absl::ascii_isdigit(c) || (c >= 'a' && c <= 'f');
-         });
-}
 
 // The number of images, from `count`, else from the lists.
 std::optional<int> ResolveCount(const v1::GenerateRequest& request, const RequestLimits& limits,
@@ -112,31 +107,32 @@ v1::Priority ToProto(Priority priority) {
   return v1::PRIORITY_UNSPECIFIED;
 }
 
-// Which model, before anything that depends on it can be checked.
-absl::StatusOr<std::shared_ptr<const LoadedModel>> FindModel(const v1::GenerateRequest& request,
-                                                             const ModelRegistry& models,
-                                                             Violations& violations) {
-  if (!request.model().empty()) {
-    absl::Status name = ValidateModelName(request.model());
-    if (!name.ok()) violations.Add("model", std::string(name.message()));
-  }
-  const std::string& sha256 = request.model_sha256();
-  if (!sha256.empty() && !IsSha256(sha256)) {
-    violations.Add("model_sha256", absl::StrCat("must be ", kSha256Digits,
-                                                " lower-case hex digits, got ", Quoted(sha256)));
-  }
+// What requests may name: models.
+struct NamedModels {
+  std::shared_ptr<const LoadedModel> model;
+  std::shared_ptr<const LoadedModel> guide;  // null: none named
+};
+
+// Before anything that depends on them can be checked.
+absl::StatusOr<NamedModels> FindModels(const v1::GenerateRequest& request,
+                                       const ModelRegistry& models, Violations& violations) {
+  const ModelReference model = {
+      .field = "model", .name = request.model(), .sha256 = request.model_sha256()};
+  const ModelReference guide = GuideReference(request.guidance());
+  CheckModelReference(model, violations);
+  CheckModelReference(guide, violations);
   if (!violations.empty()) return violations.ToStatus();
 
-  absl::StatusOr<std::shared_ptr<const LoadedModel>> model = models.Find(request.model());
-  if (!model.ok()) return model.status();
-  if (!sha256.empty() && sha256 != (*model)->info().sha256) {
-    absl::Status status = absl::FailedPreconditionError(
-        absl::StrCat("model_sha256: model ", Quoted((*model)->name()), " has SHA-256 ",
-                     (*model)->info().sha256, ", not ", sha256));
-    SetReason(status, "MODEL_CHANGED");
-    return status;
+  NamedModels named;
+  absl::StatusOr<std::shared_ptr<const LoadedModel>> found = FindModel(model, models);
+  if (!found.ok()) return found.status();
+  named.model = *std::move(found);
+  if (!guide.name.empty()) {
+    found = FindModel(guide, models);
+    if (!found.ok()) return found.status();
+    named.guide = *std::move(found);
   }
-  return model;
+  return named;
 }
 
 }  // namespace
@@ -147,17 +143,27 @@ absl::StatusOr<ResolvedGeneration> ResolveRequest(const v1::GenerateRequest& req
                                                   const SeedSource& draw_seed) {
   Violations violations;
   violations.CheckNoUnknownFields(request);
-  absl::StatusOr<std::shared_ptr<const LoadedModel>> model = FindModel(request, models, violations);
-  if (!model.ok()) return model.status();
-  const NetworkInfo& info = (*model)->info();
+  const absl::StatusOr<NamedModels> named = FindModels(request, models, violations);
+  if (!named.ok()) return named.status();
+  const LoadedModel& model = *named->model;
+  const LoadedModel* const guide = named->guide.get();
+  const NetworkInfo& info = model.info();
 
-  const std::optional<ResolvedSampler> sampler =
-      ResolveSampler(request.sampler(), info, limits, violations);
+  const double strength = ResolveStrength(request, violations);
+  std::optional<SamplingParams> params =
+      ResolveSampler(request.sampler(), strength, info, limits, violations);
   const std::optional<SkipTuning> tuning =
-      ResolveSkipTuning(request.skip_tuning(), info, sampler ? &*sampler : nullptr, violations);
+      ResolveSkipTuning(request.skip_tuning(), info, params ? &*params : nullptr, violations);
+  const std::optional<Guidance> guidance =
+      ResolveGuidance(request.guidance(), info, guide, violations);
+  std::optional<ResolvedInputImage> image;
+  if (request.has_input_image()) {
+    image = ResolveInputImage(request.input_image(), info, limits, violations);
+  }
   const std::optional<PictureFormat> format = ResolveFormat(request.output().format(), violations);
   const int scale = request.output().has_scale() ? request.output().scale() : 1;
-  violations.CheckRange("output.scale", int64_t{scale}, 1, MaxScale(info, limits));
+  violations.CheckRange("output.scale", int64_t{scale}, 1,
+                        MaxScale(info, limits, image ? image->bytes() : 0));
   const int preview_every = request.output().preview_every();
   violations.CheckRange("output.preview_every", int64_t{preview_every}, 0, limits.max_nfe);
   const std::optional<Priority> priority = ResolvePriority(request.priority(), violations);
@@ -170,27 +176,34 @@ absl::StatusOr<ResolvedGeneration> ResolveRequest(const v1::GenerateRequest& req
   }
   if (!violations.empty()) return violations.ToStatus();
 
-  absl::StatusOr<SamplingPlan> plan = CompilePlan({.solver = sampler->solver,
-                                                   .levels = sampler->levels,
-                                                   .churn = sampler->churn,
-                                                   .skip_tuning = *tuning,
-                                                   .num_skips = info.num_skips});
-  if (!plan.ok()) {
-    violations.Add("sampler", std::string(plan.status().message()));
-    return violations.ToStatus();
+  params->skip_tuning = *tuning;
+  params->num_skips = info.num_skips;
+  params->starts_from_image = image.has_value();
+  const bool is_guided = IsGuided(*guidance);
+  if (is_guided) {
+    params->guidance = *guidance;
+    if (guide != nullptr) CheckGuideLevels(*params, guide->info(), violations);
   }
+  const absl::StatusOr<SamplingPlan> plan = CompilePlan(*params);
+  if (!plan.ok()) violations.Add("sampler", std::string(plan.status().message()));
+  if (!violations.empty()) return violations.ToStatus();
 
   ResolvedGeneration resolved;
-  resolved.model = *model;
-  resolved.solver = sampler->solver;
-  resolved.plan = std::make_shared<const SamplingPlan>(*std::move(plan));
+  resolved.model = named->model;
+  if (is_guided) resolved.guide = named->guide;
+  resolved.solver = params->solver;
+  resolved.plan = std::make_shared<const SamplingPlan>(*plan);
+  if (image) {
+    resolved.image = std::make_shared<const GivenImage>(
+        MakeGivenImage(image->picture, image->mask ? &*image->mask : nullptr));
+  }
   resolved.priority = *priority;
   resolved.preview_every = preview_every;
   resolved.format = *format;
   resolved.scale = scale;
 
   v1::GenerateRequest& full = resolved.request;
-  full.set_model((*model)->name());
+  full.set_model(model.name());
   full.set_model_sha256(info.sha256);
   full.set_count(static_cast<int>(seeds->size()));
   for (size_t i = 0; i < seeds->size(); ++i) {
@@ -199,12 +212,14 @@ absl::StatusOr<ResolvedGeneration> ResolveRequest(const v1::GenerateRequest& req
     full.add_seeds((*seeds)[i]);
     if (class_index >= 0) full.add_classes()->set_index(class_index);
   }
-  *full.mutable_sampler() = ToProto(*sampler);
+  *full.mutable_sampler() = ToProto(*params);
   *full.mutable_skip_tuning() = ToProto(*tuning);
   full.mutable_output()->set_format(ToProto(*format));
   full.mutable_output()->set_scale(scale);
   full.mutable_output()->set_preview_every(preview_every);
   full.set_priority(ToProto(*priority));
+  if (is_guided) *full.mutable_guidance() = ToProto(*guidance, guide);
+  if (image) *full.mutable_input_image() = ToProto(*image);
   return resolved;
 }
 
@@ -240,27 +255,6 @@ v1::ImageFormat ToProto(PictureFormat format) {
       return v1::IMAGE_FORMAT_RAW;
   }
   return v1::IMAGE_FORMAT_UNSPECIFIED;
-}
-
-int MaxScale(const NetworkInfo& model, const RequestLimits& limits) {
-  const int64_t bytes = int64_t{model.width} * model.height * model.channels;
-  int scale = 1;
-  while (scale < limits.max_scale && bytes * (scale + 1) * (scale + 1) <= kMaxPictureBytes) {
-    ++scale;
-  }
-  return scale;
-}
-
-absl::Status ValidateModelName(absl::string_view name) {
-  const bool valid = !name.empty() && name.size() <= kMaxModelNameBytes &&
-                     absl::ascii_isalnum(name.front()) &&
-                     std::all_of(name.begin(), name.end(), [](char c) {
-                       return absl::ascii_isalnum(c) || c == '.' || c == '_' || c == '-';
-                     });
-  if (valid) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      "must be 1 to ", kMaxModelNameBytes,
-      " letters, digits, '.', '_' or '-', starting with a letter or digit, got ", Quoted(name)));
 }
 
 }  // namespace skipstream

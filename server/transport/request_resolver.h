@@ -10,9 +10,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
-#include "model/network_info.h"
-#include "model/sampler/sampler.h"
+#include "model/sampler/solver.h"
+#include "model/sampler/solver_step.h"
 #include "server/engine/generation_job.h"
 #include "server/engine/model_registry.h"
 #include "server/transport/image_encoder.h"
@@ -26,14 +25,17 @@ using SeedSource = std::function<uint32_t()>;
 
 struct ResolvedGeneration {
   std::shared_ptr<const LoadedModel> model;
+  std::shared_ptr<const LoadedModel> guide;  // null without autoguidance
   Solver solver = Solver::kHeun;
   std::shared_ptr<const SamplingPlan> plan;
-  std::vector<SampleSpec> samples;  // one per image
+  std::shared_ptr<const GivenImage> image;  // null: the samples start from noise
+  std::vector<SampleSpec> samples;          // one per image
   Priority priority = Priority::kNormal;
   int preview_every = 0;
   PictureFormat format = PictureFormat::kPng;
   int scale = 1;
-  // The same request with every default, seed, level and rho filled in. A fixed point: it resolves
+  // The same request with every default, seed, level and rho filled in, pictures as raw values. A
+  // fixed point: it resolves
   // to itself, so sent again it gives the same images.
   v1::GenerateRequest request;
 
@@ -45,8 +47,8 @@ struct ResolvedGeneration {
 
 // Pure but for `draw_seed`. Errors:
 //   INVALID_ARGUMENT     with one field violation per mistake, all of them at once
-//   NOT_FOUND            no model of that name (lists those there are)
-//   FAILED_PRECONDITION  model_sha256 is not the model's
+//   NOT_FOUND            no model or guide of that name (lists those there are)
+//   FAILED_PRECONDITION  model_sha256 is not the model's, or guide_model_sha256 not the guide's
 absl::StatusOr<ResolvedGeneration> ResolveRequest(const v1::GenerateRequest& request,
                                                   const ModelRegistry& models,
                                                   const RequestLimits& limits,
@@ -60,16 +62,6 @@ v1::GenerateRequest RequestForImage(const ResolvedGeneration& resolved, int inde
 std::string RequestAsJson(const v1::GenerateRequest& request);
 
 v1::ImageFormat ToProto(PictureFormat format);
-
-// The largest scale a request for this model may ask for: an enlarged picture has at most
-// kMaxPictureBytes (1024x1024 RGB), so that a client with gRPC's default limit of 4 MiB a message
-// can take it in any format.
-inline constexpr int64_t kMaxPictureBytes = 3 << 20;
-int MaxScale(const NetworkInfo& model, const RequestLimits& limits);
-
-// OK if `name` can be the name of a model: 1 to 64 letters, digits, '.', '_' or '-', starting with
-// a letter or digit. Otherwise says what is valid.
-absl::Status ValidateModelName(absl::string_view name);
 
 }  // namespace skipstream
 

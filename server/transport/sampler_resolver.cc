@@ -5,133 +5,35 @@
 #include <limits>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "server/transport/schedule_resolver.h"
+#include "server/transport/solver_names.h"
 
 namespace skipstream {
 namespace {
 
-constexpr int kDefaultNfe = 19;
-constexpr double kDefaultSigmaMin = 0.002;
-constexpr double kDefaultSigmaMax = 80.0;
-constexpr double kLargestSigma = 1e6;
-constexpr double kDefaultExponent = 7.0;
-constexpr double kMaxExponent = 100.0;
 constexpr double kMaxChurn = 1000.0;
-constexpr double kMaxChurnNoise = 2.0;
+constexpr double kMaxNoiseScale = 2.0;
+constexpr double kDefaultConsistencySigmaMin = 0.002;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 std::optional<Solver> ResolveSolver(v1::Solver solver, Violations& violations) {
-  switch (solver) {
-    case v1::SOLVER_EULER:
-      return Solver::kEuler;
-    case v1::SOLVER_UNSPECIFIED:
-    case v1::SOLVER_HEUN:
-      return Solver::kHeun;
-    default:
-      violations.Add("sampler.solver", absl::StrCat("must be SOLVER_EULER or SOLVER_HEUN, got ",
-                                                    static_cast<int>(solver)));
-      return std::nullopt;
+  const std::optional<Solver> resolved = FromProto(solver);
+  if (!resolved) {
+    violations.Add("sampler.solver", absl::StrCat("must be one of ", SolverChoices(), ", got ",
+                                                  static_cast<int>(solver)));
   }
+  return resolved;
 }
 
-bool CheckNfe(Solver solver, int nfe, int max_nfe, Violations& violations) {
-  if (!violations.CheckRange("sampler.nfe", int64_t{nfe}, 1, max_nfe)) return false;
-  if (LevelsForNfe(solver, nfe).ok()) return true;
-  const std::string neighbours =
-      nfe < max_nfe ? absl::StrCat(nfe - 1, " or ", nfe + 1) : absl::StrCat(nfe - 1);
-  violations.Add("sampler.nfe",
-                 absl::StrCat("must be odd for SOLVER_HEUN: use ", neighbours, ", got ", nfe));
-  return false;
+bool CheckNoiseScale(std::string field, double s_noise, Violations& violations) {
+  return violations.CheckRange(std::move(field), s_noise, 0.0, kMaxNoiseScale, /*above_min=*/true);
 }
 
-bool CheckSigma(const std::string& field, double sigma, const SigmaRange& range,
-                Violations& violations) {
-  return violations.CheckRange(field, sigma, range.min, range.max, /*above_min=*/range.min == 0.0,
-                               " for this model");
-}
-
-std::optional<SigmaLevels> ExplicitLevels(const v1::Sampler& sampler, std::optional<Solver> solver,
-                                          const SigmaRange& range, const RequestLimits& limits,
-                                          Violations& violations) {
-  const std::string field = "sampler.explicit_levels.sigmas";
-  bool valid = true;
-  for (const auto& [set, name] : {std::pair(sampler.has_sigma_min(), "sampler.sigma_min"),
-                                  std::pair(sampler.has_sigma_max(), "sampler.sigma_max")}) {
-    if (!set) continue;
-    violations.Add(name, "must not be set together with explicit_levels");
-    valid = false;
-  }
-
-  const auto& sigmas = sampler.explicit_levels().sigmas();
-  // n levels cost Heun 2n - 1 evaluations.
-  const int max_levels = solver == Solver::kEuler ? limits.max_nfe : (limits.max_nfe + 1) / 2;
-  if (sigmas.empty() || sigmas.size() > max_levels) {
-    violations.Add(field, absl::StrCat("must have between 1 and ", max_levels, " values, got ",
-                                       sigmas.size()));
-    return std::nullopt;
-  }
-  for (int i = 0; i < sigmas.size(); ++i) {
-    const std::string element = absl::StrCat(field, "[", i, "]");
-    if (!CheckSigma(element, sigmas[i], range, violations)) {
-      valid = false;
-    } else if (i > 0 && sigmas[i] >= sigmas[i - 1]) {
-      violations.Add(element, absl::StrCat("must be below the value before it (", sigmas[i - 1],
-                                           "), got ", sigmas[i]));
-      valid = false;
-    }
-  }
-  if (valid && solver && sampler.has_nfe()) {
-    const int needed = NfeForLevels(*solver, sigmas.size());
-    if (sampler.nfe() != needed) {
-      violations.Add("sampler.nfe",
-                     absl::StrCat("must be ", needed, ", what ", sigmas.size(),
-                                  " explicit levels need, or left out; got ", sampler.nfe()));
-      valid = false;
-    }
-  }
-  if (!valid) return std::nullopt;
-  return SigmaLevels(sigmas.begin(), sigmas.end());
-}
-
-std::optional<SigmaLevels> LevelsFromKarras(const v1::Sampler& sampler,
-                                            std::optional<Solver> solver, const SigmaRange& range,
-                                            const RequestLimits& limits, Violations& violations) {
-  const double sigma_min =
-      sampler.has_sigma_min() ? sampler.sigma_min() : std::max(kDefaultSigmaMin, range.min);
-  const double sigma_max =
-      sampler.has_sigma_max() ? sampler.sigma_max() : std::min(kDefaultSigmaMax, range.max);
-  const double exponent = sampler.karras().has_schedule_exponent()
-                              ? sampler.karras().schedule_exponent()
-                              : kDefaultExponent;
-
-  const bool min_valid = CheckSigma("sampler.sigma_min", sigma_min, range, violations);
-  const bool max_valid = CheckSigma("sampler.sigma_max", sigma_max, range, violations);
-  bool valid = min_valid && max_valid;
-  if (valid && sigma_max <= sigma_min) {
-    violations.Add(sampler.has_sigma_max() ? "sampler.sigma_max" : "sampler.sigma_min",
-                   absl::StrCat("sigma_max must be above sigma_min, got sigma_min ", sigma_min,
-                                sampler.has_sigma_min() ? "" : " (the default)", " and sigma_max ",
-                                sigma_max, sampler.has_sigma_max() ? "" : " (the default)"));
-    valid = false;
-  }
-  valid &= violations.CheckRange("sampler.karras.schedule_exponent", exponent, 1.0, kMaxExponent);
-  if (!solver) return std::nullopt;
-  const int nfe = sampler.has_nfe() ? sampler.nfe() : kDefaultNfe;
-  if (!CheckNfe(*solver, nfe, limits.max_nfe, violations) || !valid) return std::nullopt;
-
-  const int num_levels = LevelsForNfe(*solver, nfe).value();
-  absl::StatusOr<SigmaLevels> levels = KarrasLevels(num_levels, sigma_min, sigma_max, exponent);
-  if (!levels.ok()) {
-    violations.Add("sampler.sigma_max", absl::StrCat("is too close to sigma_min for ", num_levels,
-                                                     " levels, got sigma_min ", sigma_min,
-                                                     " and sigma_max ", sigma_max));
-    return std::nullopt;
-  }
-  return *std::move(levels);
-}
-
-std::optional<Churn> ResolveChurn(const v1::Churn& churn, Violations& violations) {
+std::optional<Churn> ResolveChurn(const v1::Churn& churn, std::optional<Solver> solver,
+                                  Violations& violations) {
   const Churn resolved = {
       .s_churn = churn.s_churn(),
       .s_min = churn.s_min(),
@@ -139,8 +41,14 @@ std::optional<Churn> ResolveChurn(const v1::Churn& churn, Violations& violations
       .s_noise = churn.has_s_noise() ? churn.s_noise() : 1.0,
   };
   bool valid = violations.CheckRange("sampler.churn.s_churn", resolved.s_churn, 0.0, kMaxChurn);
-  valid &= violations.CheckRange("sampler.churn.s_noise", resolved.s_noise, 0.0, kMaxChurnNoise,
-                                 /*above_min=*/true);
+  if (valid && resolved.s_churn > 0.0 && solver && !TakesChurn(*solver)) {
+    violations.Add(
+        "sampler.churn",
+        absl::StrCat("must not be set for ", ApiName(*solver),
+                     ": only SOLVER_EULER and SOLVER_HEUN churn, got s_churn ", resolved.s_churn));
+    valid = false;
+  }
+  valid &= CheckNoiseScale("sampler.churn.s_noise", resolved.s_noise, violations);
   if (!violations.CheckRange("sampler.churn.s_min", resolved.s_min, 0.0, kInfinity)) {
     return std::nullopt;
   }
@@ -152,45 +60,198 @@ std::optional<Churn> ResolveChurn(const v1::Churn& churn, Violations& violations
   return resolved;
 }
 
+// False, with a violation, if a field is set that only other solvers read.
+bool CheckApplies(bool is_set, bool applies, const char* field, const char* solvers,
+                  std::optional<Solver> solver, Violations& violations) {
+  if (!is_set || applies || !solver) return true;
+  violations.Add(field, absl::StrCat("must not be set for ", ApiName(*solver), ", it is for ",
+                                     solvers, " only"));
+  return false;
+}
+
+std::optional<StepNoise> ResolveStepNoise(const v1::Sampler& sampler, std::optional<Solver> solver,
+                                          Violations& violations) {
+  const v1::StepNoise& noise = sampler.step_noise();
+  const StepNoise resolved = {.eta = noise.has_eta() ? noise.eta() : 1.0,
+                              .s_noise = noise.has_s_noise() ? noise.s_noise() : 1.0};
+  bool valid = CheckApplies(sampler.has_step_noise(), solver && TakesStepNoise(*solver),
+                            "sampler.step_noise", "SOLVER_EULER_ANCESTRAL and SOLVER_DPMPP_2M_SDE",
+                            solver, violations);
+  valid &= violations.CheckRange("sampler.step_noise.eta", resolved.eta, 0.0, 1.0);
+  valid &= CheckNoiseScale("sampler.step_noise.s_noise", resolved.s_noise, violations);
+  if (!valid) return std::nullopt;
+  return resolved;
+}
+
+bool CheckDpmpp3m(const v1::Sampler& sampler, std::optional<Solver> solver,
+                  Violations& violations) {
+  return CheckApplies(sampler.has_dpmpp_3m(), solver == Solver::kDpmpp3m, "sampler.dpmpp_3m",
+                      "SOLVER_DPMPP_3M", solver, violations);
+}
+
+std::optional<UnipcVariant> ResolveVariant(v1::UnipcVariant variant, Violations& violations) {
+  switch (variant) {
+    case v1::UNIPC_VARIANT_BH1:
+      return UnipcVariant::kBh1;
+    case v1::UNIPC_VARIANT_UNSPECIFIED:
+    case v1::UNIPC_VARIANT_BH2:
+      return UnipcVariant::kBh2;
+    default:
+      violations.Add("sampler.unipc.variant",
+                     absl::StrCat("must be UNIPC_VARIANT_BH1 or UNIPC_VARIANT_BH2, got ",
+                                  static_cast<int>(variant)));
+      return std::nullopt;
+  }
+}
+
+std::optional<Unipc> ResolveUnipc(const v1::Sampler& sampler, std::optional<Solver> solver,
+                                  Violations& violations) {
+  const v1::Unipc& unipc = sampler.unipc();
+  const int order = unipc.has_order() ? unipc.order() : 2;
+  bool valid = CheckApplies(sampler.has_unipc(), solver == Solver::kUnipc, "sampler.unipc",
+                            "SOLVER_UNIPC", solver, violations);
+  valid &= violations.CheckRange("sampler.unipc.order", int64_t{order}, 1, 3);
+  const std::optional<UnipcVariant> variant = ResolveVariant(unipc.variant(), violations);
+  if (!valid || !variant) return std::nullopt;
+  return Unipc{.order = order,
+               .variant = *variant,
+               .corrector = !unipc.has_corrector() || unipc.corrector()};
+}
+
+// `lowest`: the lowest level where a step starts; 0 if it is not known.
+std::optional<double> ResolveConsistencySigmaMin(const v1::Sampler& sampler,
+                                                 std::optional<Solver> solver, double lowest,
+                                                 const SigmaRange& range, Violations& violations) {
+  if (!CheckApplies(sampler.has_consistency_sigma_min(), solver == Solver::kConsistency,
+                    "sampler.consistency_sigma_min", "SOLVER_CONSISTENCY", solver, violations)) {
+    return std::nullopt;
+  }
+  if (!sampler.has_consistency_sigma_min()) {
+    return std::min(range.min > 0.0 ? range.min : kDefaultConsistencySigmaMin, lowest);
+  }
+  const bool is_known = lowest > 0.0;
+  if (!violations.CheckRange("sampler.consistency_sigma_min", sampler.consistency_sigma_min(), 0.0,
+                             is_known ? lowest : kInfinity, /*above_min=*/false,
+                             is_known ? " (the lowest level)" : "")) {
+    return std::nullopt;
+  }
+  return sampler.consistency_sigma_min();
+}
+
+// One value per evaluation; `nfe` is 0 if it is not known.
+std::optional<std::vector<double>> ResolveConditioning(const v1::Sampler& sampler, int nfe,
+                                                       const SigmaRange& range, int max_nfe,
+                                                       Violations& violations) {
+  const std::string field = "sampler.conditioning_sigmas";
+  const auto& sigmas = sampler.conditioning_sigmas();
+  if (sigmas.empty()) return std::vector<double>();
+  if (nfe > 0 && sigmas.size() != nfe) {
+    violations.Add(field, absl::StrCat("must have 0 or ", nfe, " values, one per evaluation, got ",
+                                       sigmas.size()));
+    return std::nullopt;
+  }
+  if (sigmas.size() > max_nfe) {
+    violations.Add(field,
+                   absl::StrCat("must have at most ", max_nfe, " values, got ", sigmas.size()));
+    return std::nullopt;
+  }
+  bool valid = true;
+  for (int i = 0; i < sigmas.size(); ++i) {
+    valid &= CheckSigma(absl::StrCat(field, "[", i, "]"), sigmas[i], range, violations);
+  }
+  if (!valid) return std::nullopt;
+  return std::vector<double>(sigmas.begin(), sigmas.end());
+}
+
+FinalLevel FinalLevelOf(double final_sigma) {
+  return final_sigma > 0.0 ? FinalLevel::kPositive : FinalLevel::kZero;
+}
+
+v1::Churn ToProto(const Churn& churn) {
+  v1::Churn proto;
+  proto.set_s_churn(churn.s_churn);
+  proto.set_s_min(churn.s_min);
+  if (std::isfinite(churn.s_max)) proto.set_s_max(churn.s_max);
+  proto.set_s_noise(churn.s_noise);
+  return proto;
+}
+
+v1::StepNoise ToProto(const StepNoise& noise) {
+  v1::StepNoise proto;
+  proto.set_eta(noise.eta);
+  proto.set_s_noise(noise.s_noise);
+  return proto;
+}
+
+v1::Unipc ToProto(const Unipc& unipc) {
+  v1::Unipc proto;
+  proto.set_order(unipc.order);
+  proto.set_variant(unipc.variant == UnipcVariant::kBh1 ? v1::UNIPC_VARIANT_BH1
+                                                        : v1::UNIPC_VARIANT_BH2);
+  proto.set_corrector(unipc.corrector);
+  return proto;
+}
+
 }  // namespace
 
-SigmaRange AllowedSigmas(const NetworkInfo& model) {
-  return {.min = model.sigma_min, .max = std::min(model.sigma_max, kLargestSigma)};
-}
-
-std::optional<ResolvedSampler> ResolveSampler(const v1::Sampler& sampler, const NetworkInfo& model,
-                                              const RequestLimits& limits, Violations& violations) {
+std::optional<SamplingParams> ResolveSampler(const v1::Sampler& sampler, double strength,
+                                             const NetworkInfo& model, const RequestLimits& limits,
+                                             Violations& violations) {
   const SigmaRange range = AllowedSigmas(model);
   const std::optional<Solver> solver = ResolveSolver(sampler.solver(), violations);
-  std::optional<SigmaLevels> levels =
-      sampler.has_explicit_levels() ? ExplicitLevels(sampler, solver, range, limits, violations)
-                                    : LevelsFromKarras(sampler, solver, range, limits, violations);
-  const std::optional<Churn> churn = ResolveChurn(sampler.churn(), violations);
-  if (!solver || !levels || !churn) return std::nullopt;
-  return ResolvedSampler{*solver, *std::move(levels), *churn};
-}
-
-v1::Solver ToProto(Solver solver) {
-  switch (solver) {
-    case Solver::kEuler:
-      return v1::SOLVER_EULER;
-    case Solver::kHeun:
-      return v1::SOLVER_HEUN;
+  std::optional<ResolvedSchedule> schedule =
+      ResolveSchedule(sampler, solver, strength, model, limits, violations);
+  const std::optional<Churn> churn = ResolveChurn(sampler.churn(), solver, violations);
+  const std::optional<StepNoise> step_noise = ResolveStepNoise(sampler, solver, violations);
+  const bool dpmpp_3m_valid = CheckDpmpp3m(sampler, solver, violations);
+  const std::optional<Unipc> unipc = ResolveUnipc(sampler, solver, violations);
+  const std::optional<double> consistency_sigma_min = ResolveConsistencySigmaMin(
+      sampler, solver, schedule ? schedule->levels.back() : 0.0, range, violations);
+  const int nfe = schedule ? NfeForLevels(*solver, FinalLevelOf(schedule->final_sigma),
+                                          static_cast<int>(schedule->levels.size()))
+                           : 0;
+  std::optional<std::vector<double>> conditioning =
+      ResolveConditioning(sampler, nfe, range, limits.max_nfe, violations);
+  if (!schedule || !churn || !step_noise || !dpmpp_3m_valid || !unipc || !consistency_sigma_min ||
+      !conditioning) {
+    return std::nullopt;
   }
-  return v1::SOLVER_UNSPECIFIED;
+  SamplingParams params;
+  params.solver = *solver;
+  params.levels = std::move(schedule->levels);
+  params.final_sigma = schedule->final_sigma;
+  params.network_levels = model.sigma_levels;
+  params.conditioning_sigmas = *std::move(conditioning);
+  // What the solver does not read stays as it is by default, like in the resolved request.
+  if (TakesChurn(*solver)) params.churn = *churn;
+  params.step_noise = *step_noise;
+  params.dpmpp_3m_halved_curvature = sampler.dpmpp_3m().halved_curvature();
+  params.unipc = *unipc;
+  params.consistency_sigma_min = *consistency_sigma_min;
+  return params;
 }
 
-v1::Sampler ToProto(const ResolvedSampler& sampler) {
+int NfeOf(const SamplingParams& params) {
+  return NfeForLevels(params.solver, FinalLevelOf(params.final_sigma),
+                      static_cast<int>(params.levels.size()));
+}
+
+v1::Sampler ToProto(const SamplingParams& params) {
   v1::Sampler proto;
-  proto.set_solver(ToProto(sampler.solver));
-  proto.set_nfe(sampler.nfe());
-  proto.mutable_explicit_levels()->mutable_sigmas()->Add(sampler.levels.begin(),
-                                                         sampler.levels.end());
-  v1::Churn& churn = *proto.mutable_churn();
-  churn.set_s_churn(sampler.churn.s_churn);
-  churn.set_s_min(sampler.churn.s_min);
-  if (std::isfinite(sampler.churn.s_max)) churn.set_s_max(sampler.churn.s_max);
-  churn.set_s_noise(sampler.churn.s_noise);
+  proto.set_solver(ToProto(params.solver));
+  proto.set_nfe(NfeOf(params));
+  ToProto({.levels = params.levels, .final_sigma = params.final_sigma}, proto);
+  proto.mutable_conditioning_sigmas()->Add(params.conditioning_sigmas.begin(),
+                                           params.conditioning_sigmas.end());
+  if (TakesChurn(params.solver)) *proto.mutable_churn() = ToProto(params.churn);
+  if (TakesStepNoise(params.solver)) *proto.mutable_step_noise() = ToProto(params.step_noise);
+  if (params.solver == Solver::kDpmpp3m) {
+    proto.mutable_dpmpp_3m()->set_halved_curvature(params.dpmpp_3m_halved_curvature);
+  }
+  if (params.solver == Solver::kUnipc) *proto.mutable_unipc() = ToProto(params.unipc);
+  if (params.solver == Solver::kConsistency) {
+    proto.set_consistency_sigma_min(params.consistency_sigma_min);
+  }
   return proto;
 }
 

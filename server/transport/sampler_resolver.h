@@ -12,29 +12,17 @@
 
 namespace skipstream {
 
-struct ResolvedSampler {
-  Solver solver = Solver::kHeun;
-  SigmaLevels levels;
-  Churn churn;
+// Fills in the defaults: everything in SamplingParams that the field speaks of; what else is there
+// is left as it is by default. `strength` as in ResolveSchedule. Nothing if a violation was added.
+std::optional<SamplingParams> ResolveSampler(const v1::Sampler& sampler, double strength,
+                                             const NetworkInfo& model, const RequestLimits& limits,
+                                             Violations& violations);
 
-  int nfe() const { return NfeForLevels(solver, static_cast<int>(levels.size())); }
-};
+// Network evaluations of an image, counted as users do.
+int NfeOf(const SamplingParams& params);
 
-// Noise levels a request for this model may use; `min` itself is excluded when it is 0.
-struct SigmaRange {
-  double min = 0.0;
-  double max = 0.0;
-};
-SigmaRange AllowedSigmas(const NetworkInfo& model);
-
-// Fills in the defaults. Nothing if a violation was added.
-std::optional<ResolvedSampler> ResolveSampler(const v1::Sampler& sampler, const NetworkInfo& model,
-                                              const RequestLimits& limits, Violations& violations);
-
-// With explicit levels and every default filled in.
-v1::Sampler ToProto(const ResolvedSampler& sampler);
-
-v1::Solver ToProto(Solver solver);
+// With explicit levels and every default that applies to the solver filled in.
+v1::Sampler ToProto(const SamplingParams& params);
 
 }  // namespace skipstream
 

@@ -15,14 +15,13 @@
 #include "server/transport/call_counter.h"
 #include "server/transport/image_generation_service.h"
 #include "server/transport/model_control_service.h"
+#include "server/transport/picture_limits.h"
 #include "server/transport/readiness.h"
 #include "server/transport/worker_pool.h"
 
 namespace skipstream {
 namespace {
 
-// A request is a few hundred bytes; the longest sensible one (1024 levels) is below 10 KiB.
-constexpr int kMaxRequestBytes = 256 << 10;
 constexpr int kMaxStreamsPerConnection = 1024;
 // A dead client is noticed after half a minute of silence, also while it waits for its turn.
 constexpr int kKeepaliveTimeMs = 20'000;
@@ -84,7 +83,7 @@ class Server::Impl {
     builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &port_);
     builder.RegisterService(&generation_);
     builder.RegisterService(&control_);
-    builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
+    builder.SetMaxReceiveMessageSize(static_cast<int>(kMaxRequestBytes));
     // A second server on the same port is a mistake, not a way to share the load.
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/transport/sampler_resolver.h"
 
 namespace skipstream {
 namespace {
@@ -106,7 +107,8 @@ std::optional<NoiseProfile> ResolveKnots(const v1::NoiseKnots& list, Violations&
   for (int i = 0; i < list.knots_size(); ++i) {
     const v1::NoiseKnot& knot = list.knots(i);
     const std::string element = absl::StrCat(field, "[", i, "]");
-    valid &= violations.CheckRange(element + ".strength", knot.strength(), 0.0, 1.0);
+    valid &=
+        violations.CheckRange(element + ".strength", knot.strength(), kMinStrength, kMaxStrength);
     if (!violations.CheckRange(element + ".sigma", knot.sigma(), 0.0, kInfinity,
                                /*above_min=*/true)) {
       valid = false;
@@ -139,7 +141,7 @@ std::optional<NoiseProfile> ResolveNoise(const v1::SkipTuning& tuning, Violation
 }
 
 std::optional<SkipTuning> ResolvePreset(const v1::SkipTuning& tuning, const NetworkInfo& model,
-                                        const ResolvedSampler* sampler, Violations& violations) {
+                                        const SamplingParams* sampler, Violations& violations) {
   if (tuning.has_noise()) {
     violations.Add("skip_tuning.noise",
                    "must not be set together with preset, which has its own noise profile");
@@ -148,7 +150,7 @@ std::optional<SkipTuning> ResolvePreset(const v1::SkipTuning& tuning, const Netw
   if (sampler == nullptr || tuning.has_noise()) return std::nullopt;
   const std::string solver(SolverName(sampler->solver));
   absl::StatusOr<SkipTuning> preset =
-      FindPreset(model.presets, tuning.preset(), solver, sampler->nfe());
+      FindPreset(model.presets, tuning.preset(), solver, NfeOf(*sampler));
   if (preset.ok()) return *std::move(preset);
 
   std::vector<std::string> known;
@@ -203,8 +205,7 @@ struct NoiseToProto {
 }  // namespace
 
 std::optional<SkipTuning> ResolveSkipTuning(const v1::SkipTuning& tuning, const NetworkInfo& model,
-                                            const ResolvedSampler* sampler,
-                                            Violations& violations) {
+                                            const SamplingParams* sampler, Violations& violations) {
   std::optional<SkipTuning> resolved;
   if (tuning.depth_case() == v1::SkipTuning::kPreset) {
     resolved = ResolvePreset(tuning, model, sampler, violations);

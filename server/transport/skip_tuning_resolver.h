@@ -5,8 +5,8 @@
 #include <optional>
 
 #include "model/network_info.h"
+#include "model/sampler/sampler.h"
 #include "model/sampler/skip_tuning.h"
-#include "server/transport/sampler_resolver.h"
 #include "server/transport/violations.h"
 #include "skipstream/v1/image_generation.pb.h"
 
@@ -16,7 +16,7 @@ namespace skipstream {
 // expanded. `sampler` chooses the preset's entry; null if it is not known because it was not valid.
 // Nothing if a violation was added or the sampler is needed and not there.
 std::optional<SkipTuning> ResolveSkipTuning(const v1::SkipTuning& tuning, const NetworkInfo& model,
-                                            const ResolvedSampler* sampler, Violations& violations);
+                                            const SamplingParams* sampler, Violations& violations);
 
 v1::SkipTuning ToProto(const SkipTuning& tuning);
 

@@ -1,4 +1,4 @@
-// Every field of a request, out of range.
+// Every field of a request, out of range; those of sampling are in bad_sampling_request_test.cc.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -6,9 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "server/engine/error_details.h"
-#include "server/transport/request_resolver.h"
-#include "tests/server/transport/transport_harness.h"
+#include "tests/server/transport/bad_request_fixture.h"
 
 namespace skipstream {
 namespace {
@@ -20,13 +18,6 @@ using ::testing::Field;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::SizeIs;
-
-struct BadRequest {
-  std::string name;
-  std::string request;  // text format
-  std::string field;
-  std::string valid;  // part of the description: what would be valid
-};
 
 const std::string kLong(300, 'x');
 
@@ -59,60 +50,6 @@ const BadRequest kBadRequests[] = {
     {"ClassesDoNotMatchCount", "count: 3 classes { index: 1 } classes { index: 2 }", "classes",
      "must have 0, 1 or 3 values"},
     {"ClassesOfAModelWithout", "model: 'grey' classes { index: 0 }", "classes", "must be empty"},
-    {"SolverUnknown", "sampler { solver: 99 }", "sampler.solver", "SOLVER_EULER or SOLVER_HEUN"},
-    {"NfeZero", "sampler { nfe: 0 }", "sampler.nfe", "must be between 1 and 1024, got 0"},
-    {"NfeNegative", "sampler { nfe: -19 }", "sampler.nfe", "must be between 1 and 1024, got -19"},
-    {"NfeTooLarge", "sampler { nfe: 1025 }", "sampler.nfe", "must be between 1 and 1024, got 1025"},
-    {"NfeEvenWithHeun", "sampler { nfe: 18 }", "sampler.nfe", "use 17 or 19, got 18"},
-    {"NfeEvenAtTheLimit", "sampler { nfe: 1024 }", "sampler.nfe", "use 1023, got 1024"},
-    {"NfeDoesNotMatchLevels", "sampler { nfe: 19 explicit_levels { sigmas: [5, 1] } }",
-     "sampler.nfe", "must be 3, what 2 explicit levels need"},
-    {"SigmaMinZero", "sampler { sigma_min: 0 }", "sampler.sigma_min", "above 0 and at most 1e+06"},
-    {"SigmaMinNan", "sampler { sigma_min: nan }", "sampler.sigma_min", "above 0 and at most 1e+06"},
-    {"SigmaMinBelowTheModel", "model: 'grey' sampler { sigma_min: 0.002 }", "sampler.sigma_min",
-     "between 0.02 and 100 for this model, got 0.002"},
-    {"SigmaMinAboveDefaultMax", "sampler { sigma_min: 90 }", "sampler.sigma_min",
-     "sigma_max must be above sigma_min, got sigma_min 90 and sigma_max 80 (the default)"},
-    {"SigmaMaxInfinite", "sampler { sigma_max: inf }", "sampler.sigma_max",
-     "above 0 and at most 1e+06"},
-    {"SigmaMaxNegative", "sampler { sigma_max: -80 }", "sampler.sigma_max",
-     "above 0 and at most 1e+06"},
-    {"SigmaMaxTooLarge", "sampler { sigma_max: 1e7 }", "sampler.sigma_max",
-     "above 0 and at most 1e+06"},
-    {"SigmaMaxAboveTheModel", "model: 'grey' sampler { sigma_max: 101 }", "sampler.sigma_max",
-     "between 0.02 and 100 for this model, got 101"},
-    {"SigmaMaxBelowSigmaMin", "sampler { sigma_min: 5 sigma_max: 4 }", "sampler.sigma_max",
-     "must be above sigma_min, got sigma_min 5 and sigma_max 4"},
-    {"SigmaRangeTooNarrow", "sampler { nfe: 1023 sigma_min: 1 sigma_max: 1.0000000000000002 }",
-     "sampler.sigma_max", "too close to sigma_min for 512 levels"},
-    {"ExponentZero", "sampler { karras { schedule_exponent: 0 } }",
-     "sampler.karras.schedule_exponent", "must be between 1 and 100, got 0"},
-    {"ExponentNan", "sampler { karras { schedule_exponent: nan } }",
-     "sampler.karras.schedule_exponent", "must be between 1 and 100"},
-    {"LevelsEmpty", "sampler { explicit_levels { } }", "sampler.explicit_levels.sigmas",
-     "must have between 1 and 512 values, got 0"},
-    {"LevelsIncreasing", "sampler { explicit_levels { sigmas: [1, 2] } }",
-     "sampler.explicit_levels.sigmas[1]", "must be below the value before it (1), got 2"},
-    {"LevelsEqual", "sampler { explicit_levels { sigmas: [2, 2] } }",
-     "sampler.explicit_levels.sigmas[1]", "must be below the value before it (2), got 2"},
-    {"LevelsWithZero", "sampler { explicit_levels { sigmas: [2, 0] } }",
-     "sampler.explicit_levels.sigmas[1]", "must be above 0"},
-    {"LevelsWithNan", "sampler { explicit_levels { sigmas: [nan] } }",
-     "sampler.explicit_levels.sigmas[0]", "must be above 0"},
-    {"LevelsBelowTheModel", "model: 'grey' sampler { explicit_levels { sigmas: [1, 0.01] } }",
-     "sampler.explicit_levels.sigmas[1]", "between 0.02 and 100 for this model"},
-    {"LevelsWithSigmaMax", "sampler { sigma_max: 80 explicit_levels { sigmas: [1] } }",
-     "sampler.sigma_max", "must not be set together with explicit_levels"},
-    {"ChurnNegative", "sampler { churn { s_churn: -1 } }", "sampler.churn.s_churn",
-     "must be between 0 and 1000, got -1"},
-    {"ChurnInfinite", "sampler { churn { s_churn: inf } }", "sampler.churn.s_churn",
-     "must be between 0 and 1000"},
-    {"ChurnMinNegative", "sampler { churn { s_min: -0.5 } }", "sampler.churn.s_min",
-     "a finite number of at least 0, got -0.5"},
-    {"ChurnMaxBelowMin", "sampler { churn { s_min: 5 s_max: 4 } }", "sampler.churn.s_max",
-     "at least 5 (s_min), got 4"},
-    {"ChurnNoiseZero", "sampler { churn { s_noise: 0 } }", "sampler.churn.s_noise",
-     "must be above 0 and at most 2, got 0"},
     {"RhoTooLarge", "skip_tuning { rho: 2.5 }", "skip_tuning.rho",
      "must be between 0 and 2, got 2.5"},
     {"RhoNegative", "skip_tuning { rho: -0.1 }", "skip_tuning.rho",
@@ -150,7 +87,7 @@ const BadRequest kBadRequests[] = {
     {"KnotsEmpty", "skip_tuning { noise { knots { } } }", "skip_tuning.noise.knots.knots",
      "between 1 and 64 knots, got 0"},
     {"KnotStrength", "skip_tuning { noise { knots { knots { sigma: 1 strength: 1.5 } } } }",
-     "skip_tuning.noise.knots.knots[0].strength", "must be between 0 and 1, got 1.5"},
+     "skip_tuning.noise.knots.knots[0].strength", "must be between -1 and 1, got 1.5"},
     {"KnotSigma", "skip_tuning { noise { knots { knots { sigma: 0 strength: 1 } } } }",
      "skip_tuning.noise.knots.knots[0].sigma", "a finite number above 0, got 0"},
     {"KnotsDecreasing",
@@ -169,14 +106,6 @@ const BadRequest kBadRequests[] = {
      "PRIORITY_LOW, PRIORITY_NORMAL or PRIORITY_HIGH"},
 };
 
-class BadRequestTest : public ::testing::TestWithParam<BadRequest> {
- protected:
-  absl::Status Resolve(const v1::GenerateRequest& request) {
-    return ResolveRequest(request, models_.registry, RequestLimits(), [] { return 1u; }).status();
-  }
-  TestModels models_;
-};
-
 TEST_P(BadRequestTest, IsRefusedNamingTheFieldAndWhatIsValid) {
   const absl::Status status = Resolve(Request(GetParam().request));
   ASSERT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
@@ -187,7 +116,7 @@ TEST_P(BadRequestTest, IsRefusedNamingTheFieldAndWhatIsValid) {
   EXPECT_THAT(std::string(status.message()), Not(HasSubstr(kLong))) << "long texts are cut";
 }
 
-INSTANTIATE_TEST_SUITE_P(EachField, BadRequestTest, ::testing::ValuesIn(kBadRequests),
+INSTANTIATE_TEST_SUITE_P(Fields, BadRequestTest, ::testing::ValuesIn(kBadRequests),
                          [](const auto& info) { return info.param.name; });
 
 class RequestViolationsTest : public ::testing::Test {

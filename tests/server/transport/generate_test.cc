@@ -1,8 +1,10 @@
 // Generate over real gRPC on a loopback port.
 #include <gmock/gmock.h>
 #include <google/protobuf/util/json_util.h>
+#include <google/protobuf/util/message_differencer.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -12,6 +14,7 @@
 namespace skipstream {
 namespace {
 
+using ::google::protobuf::util::MessageDifferencer;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -41,6 +44,7 @@ TEST(GenerateTest, AcceptedComesFirstAndCompletedLast) {
   ASSERT_TRUE(result.events.back().has_completed());
   EXPECT_EQ(result.completed().server_version(), "1.2.3");
   EXPECT_EQ(result.completed().evaluations(), 10);
+  EXPECT_EQ(result.completed().denoiser_calls(), 10);
   EXPECT_GE(result.completed().total_seconds(), result.completed().run_seconds());
 
   const std::vector<v1::Image> images = result.Images();
@@ -304,9 +308,64 @@ TEST(GenerateTest, ABadRequestAtItsWorstStillArrivesWithItsDetails) {
 TEST(GenerateTest, AMessageOverTheLimitIsRefusedBeforeItIsRead) {
   ServerHarness harness(Automatic());
   v1::GenerateRequest request;
-  request.set_model(std::string(300 << 10, 'x'));
+  request.set_model(std::string(6 << 20, 'x'));
   EXPECT_EQ(harness.Generate(request).status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_TRUE(harness.Generate("").status.ok());
+}
+
+TEST(GenerateTest, AGuidedCallIsOneCallAndTwoEvaluations) {
+  ServerHarness::Options options = Automatic();
+  options.executor.info.label_dropout = 0.1;
+  ServerHarness harness(options);
+  const CallResult result = harness.Generate(
+      "count: 2 guidance { scale: 2 sigma_lo: 2 } "
+      "sampler { solver: SOLVER_EULER explicit_levels { sigmas: [5, 2, 1] } }");
+  ASSERT_TRUE(result.status.ok()) << result.status.error_message();
+  EXPECT_EQ(result.completed().evaluations(), 2 * 5);
+  EXPECT_EQ(result.completed().denoiser_calls(), 2 * 3);
+  int progress = 0;
+  for (const v1::GenerateEvent& event : result.events) {
+    if (!event.has_progress()) continue;
+    EXPECT_EQ(event.progress().evaluations_total(), 3);
+    progress = std::max(progress, event.progress().evaluations_done());
+  }
+  EXPECT_EQ(progress, 3);
+  EXPECT_THAT(harness.executor.violations(), IsEmpty());
+}
+
+TEST(GenerateTest, AGuideIsASecondModelOfTheServer) {
+  ServerHarness harness(Automatic());
+  ASSERT_TRUE(
+      harness.models.Add(LoadedModel::Load(harness.executor, "weak", "weak.safetensors").value())
+          .ok());
+  const CallResult result =
+      harness.Generate("sampler { nfe: 3 } guidance { scale: 2 guide_model: 'weak' }");
+  ASSERT_TRUE(result.status.ok()) << result.status.error_message();
+  EXPECT_EQ(result.completed().evaluations(), 6);
+  EXPECT_EQ(result.Images()[0].resolved_request().guidance().guide_model(), "weak");
+  EXPECT_THAT(harness.executor.violations(), IsEmpty());
+  const std::string evaluations = "skipstream_evaluations_total";
+  EXPECT_EQ(harness.Metric(evaluations + R"({model="fruit"})"), 3);
+  EXPECT_EQ(harness.Metric(evaluations + R"({model="weak"})"), 3);
+}
+
+TEST(GenerateTest, APictureTravelsInTheRequestOfItsImage) {
+  ServerHarness harness(Automatic());
+  v1::GenerateRequest request = Request("sampler { nfe: 3 }");
+  request.mutable_input_image()->set_picture(std::string(48, '\xF0'));
+  request.mutable_input_image()->set_mask(std::string(16, '\x0F'));
+  const CallResult result = harness.Generate(request);
+  ASSERT_TRUE(result.status.ok()) << result.status.error_message();
+  const v1::Image image = result.Images()[0];
+  EXPECT_EQ(image.resolved_request().input_image().picture(), std::string(48, '\xF0'));
+  v1::GenerateRequest carried;
+  ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(
+                  PngText(image.picture().data(), "skipstream.request"), &carried)
+                  .ok());
+  EXPECT_TRUE(MessageDifferencer::Equals(carried, image.resolved_request()));
+  const CallResult again = harness.Generate(carried);
+  ASSERT_TRUE(again.status.ok()) << again.status.error_message();
+  EXPECT_EQ(again.Images()[0].picture().data(), image.picture().data());
 }
 
 TEST(GenerateTest, EveryCallIsCountedOnceByModelSolverAndCode) {

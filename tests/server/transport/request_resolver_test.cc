@@ -88,7 +88,7 @@ TEST_F(RequestResolverTest, AResolvedRequestResolvesToItself) {
       "sampler { churn { s_churn: 10 } } skip_tuning { rho: 0.7 noise { window { sigma_lo: 5 } } }",
       "skip_tuning { linear { bottom: 0.71 top: 1.03 } noise { ramp {} } }",
       "skip_tuning { explicit_rho { rho: [0.1, 0.2, 0.3, 0.4] } noise { knots { "
-      "knots { sigma: 0.1 strength: 0.3 } knots { sigma: 7 strength: 1 } } } }",
+      "knots { sigma: 0.1 strength: -0.3 } knots { sigma: 7 strength: 1 } } } }",
       "skip_tuning { preset: 'default' } sampler { nfe: 35 }",
       "skip_tuning { preset: 'sharp' } sampler { solver: SOLVER_EULER nfe: 9 }",
       "classes { name: 'kiwi' } count: 4 priority: PRIORITY_HIGH",
@@ -199,14 +199,6 @@ TEST_F(RequestResolverTest, AWindowChangesOnlyTheStepsInside) {
   }
 }
 
-TEST_F(RequestResolverTest, AScaleIsBoundedByThePictureToo) {
-  limits_.max_scale = 1000;
-  // 4 * 4 * 3 bytes * 256^2 = 3 MiB.
-  EXPECT_EQ(MaxScale(FruitInfo(), limits_), 256);
-  limits_.max_scale = 16;
-  EXPECT_EQ(MaxScale(FruitInfo(), limits_), 16);
-}
-
 TEST_F(RequestResolverTest, RowsCountAllImages) {
   EXPECT_EQ(Resolve("count: 3 sampler { nfe: 9 }").rows(), 27);
 }
@@ -214,7 +206,7 @@ TEST_F(RequestResolverTest, RowsCountAllImages) {
 TEST_F(RequestResolverTest, AnUnknownModelIsNotFoundAndTheOthersAreListed) {
   const absl::Status status = TryResolve(Request("model: 'vegetable'")).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("fruit, grey"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("distilled, dropout, fruit, grey, stepped"));
 }
 
 TEST_F(RequestResolverTest, OtherWeightsAreRefused) {

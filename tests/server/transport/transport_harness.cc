@@ -3,6 +3,7 @@
 #include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
 #include <stdexcept>
 
@@ -49,11 +50,48 @@ NetworkInfo GreyInfo() {
   return info;
 }
 
+NetworkInfo DropoutInfo() {
+  NetworkInfo info = FruitInfo();
+  info.label_dropout = 0.1;
+  info.num_skips = 6;
+  info.presets = {};
+  return info;
+}
+
+NetworkInfo DistilledInfo() {
+  NetworkInfo info = FruitInfo();
+  info.preconditioning = "CMPrecond";
+  info.sigma_min = 0.004;
+  info.sigma_max = 80.0;
+  return info;
+}
+
+NetworkInfo SteppedInfo() {
+  NetworkInfo info = PuppetExecutor::DefaultInfo();
+  info.preconditioning = "iDDPMPrecond";
+  info.num_classes = 0;
+  for (int exponent = 6; exponent >= -5; --exponent) {
+    info.sigma_levels.push_back(std::ldexp(1.0, exponent));
+  }
+  info.sigma_min = info.sigma_levels.back();
+  info.sigma_max = info.sigma_levels.front();
+  return info;
+}
+
 TestModels::TestModels()
-    : fruit_executor({.info = FruitInfo()}), grey_executor({.info = GreyInfo()}) {
-  registry.Add(LoadedModel::Load(fruit_executor, "fruit", "fruit.safetensors").value())
-      .IgnoreError();
-  registry.Add(LoadedModel::Load(grey_executor, "grey", "grey.safetensors").value()).IgnoreError();
+    : fruit_executor({.info = FruitInfo()}),
+      grey_executor({.info = GreyInfo()}),
+      dropout_executor({.info = DropoutInfo()}),
+      distilled_executor({.info = DistilledInfo()}),
+      stepped_executor({.info = SteppedInfo()}) {
+  const auto add = [this](PuppetExecutor& executor, const std::string& name) {
+    registry.Add(LoadedModel::Load(executor, name, name + ".safetensors").value()).IgnoreError();
+  };
+  add(fruit_executor, "fruit");
+  add(grey_executor, "grey");
+  add(dropout_executor, "dropout");
+  add(distilled_executor, "distilled");
+  add(stepped_executor, "stepped");
 }
 
 }  // namespace skipstream

@@ -20,12 +20,22 @@ NetworkInfo FruitInfo();
 // Grey 8x4, no classes, K = 3, sigma 0.02 to 100.
 NetworkInfo GreyInfo();
 
-// A registry with "fruit" (the default) and "grey".
+// As fruit, but trained with label dropout, K = 6.
+NetworkInfo DropoutInfo();
+// As fruit, but a consistency model: sigma 0.004 to 80, no levels beyond.
+NetworkInfo DistilledInfo();
+// RGB 4x4, no classes, K = 4; knows the levels 64, 32, 16, ..., 2^-5 only.
+NetworkInfo SteppedInfo();
+
+// A registry with "fruit" (the default), "grey", "dropout", "distilled" and "stepped".
 struct TestModels {
   TestModels();
 
   PuppetExecutor fruit_executor;
   PuppetExecutor grey_executor;
+  PuppetExecutor dropout_executor;
+  PuppetExecutor distilled_executor;
+  PuppetExecutor stepped_executor;
   ModelRegistry registry;
 };
 

@@ -1,0 +1,199 @@
+#include "server/transport/image_decoder.h"
+
+#include <spng.h>
+#include <webp/decode.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+
+namespace skipstream {
+namespace {
+
+constexpr absl::string_view kPngSignature("\x89PNG\r\n\x1a\n", 8);
+// The IEND chunk, always the same.
+constexpr absl::string_view kPngEnd("\0\0\0\0IEND\xAE\x42\x60\x82", 12);
+// All a PNG's chunks beside its pixels may take, unpacked: more than the longest request of a
+// picture of ours.
+constexpr size_t kMaxChunkBytes = size_t{8} << 20;
+
+struct SpngDeleter {
+  void operator()(spng_ctx* context) const { spng_ctx_free(context); }
+};
+
+bool IsWebp(absl::string_view data) {
+  return absl::StartsWith(data, "RIFF") && data.size() >= 12 && data.substr(8, 4) == "WEBP";
+}
+
+// Whether all of the file is there; the decoder does without the last bytes if it can.
+bool IsWholeWebp(absl::string_view data) {
+  uint64_t size = 8;  // the field counts what comes behind it
+  for (size_t i = 0; i < 4; ++i) {
+    size += uint64_t{static_cast<uint8_t>(data[4 + i])} << (8 * i);
+  }
+  return data.size() >= size;
+}
+
+// How many times larger than `shape` a picture is; nothing unless that is the same whole number
+// both ways.
+std::optional<int> ScaleOf(int64_t width, int64_t height, const PictureShape& shape,
+                           int max_scale) {
+  const int64_t scale = width / shape.width;
+  if (scale < 1 || scale > max_scale || width != scale * shape.width ||
+      height != scale * shape.height) {
+    return std::nullopt;
+  }
+  return static_cast<int>(scale);
+}
+
+absl::Status SizeError(int64_t width, int64_t height, const PictureShape& shape, int max_scale) {
+  return absl::InvalidArgumentError(absl::StrCat("must have ", shape.width, "x", shape.height,
+                                                 " pixels or a whole multiple of that, up to ",
+                                                 max_scale, " times, got ", width, "x", height));
+}
+
+absl::Status PngError(int error) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("must be a valid PNG file, got a broken one: ", spng_strerror(error)));
+}
+
+// Averages blocks of scale x scale pixels. `samples` holds rows of pixels of `stride` values from 0
+// to `max`, the first three of which are red, green and blue.
+template <typename Sample>
+Pixels Averaged(const std::vector<Sample>& samples, size_t stride, int64_t max, int scale,
+                const PictureShape& shape) {
+  constexpr std::array<int64_t, 3> kLuma = {299, 587, 114};  // thousandths, Rec. 601
+  Pixels pixels = {
+      .height = shape.height, .width = shape.width, .channels = shape.channels, .data = {}};
+  pixels.data.reserve(static_cast<size_t>(shape.height) * shape.width * shape.channels);
+  const size_t row = static_cast<size_t>(shape.width) * scale * stride;
+  const int64_t area = int64_t{scale} * scale;
+  const auto push = [&](int64_t sum, int64_t full) {
+    pixels.data.push_back(static_cast<uint8_t>((2 * sum * 255 + full) / (2 * full)));
+  };
+  for (int y = 0; y < shape.height; ++y) {
+    for (int x = 0; x < shape.width; ++x) {
+      std::array<int64_t, 3> sums = {};
+      for (int dy = 0; dy < scale; ++dy) {
+        const Sample* sample = samples.data() + (static_cast<size_t>(y) * scale + dy) * row +
+                               static_cast<size_t>(x) * scale * stride;
+        for (int dx = 0; dx < scale; ++dx, sample += stride) {
+          for (size_t c = 0; c < 3; ++c) sums[c] += sample[c];
+        }
+      }
+      if (shape.channels == 1) {
+        push(kLuma[0] * sums[0] + kLuma[1] * sums[1] + kLuma[2] * sums[2], 1000 * area * max);
+      } else {
+        for (const int64_t sum : sums) push(sum, area * max);
+      }
+    }
+  }
+  return pixels;
+}
+
+template <typename Sample>
+absl::StatusOr<Pixels> DecodePngAs(spng_ctx* context, int format, size_t stride, int64_t max,
+                                   int scale, const PictureShape& shape) {
+  const size_t count =
+      static_cast<size_t>(shape.width) * scale * (static_cast<size_t>(shape.height) * scale);
+  size_t bytes = 0;
+  if (int error = spng_decoded_image_size(context, format, &bytes)) return PngError(error);
+  if (bytes != count * stride * sizeof(Sample)) return PngError(SPNG_EOVERFLOW);
+  std::vector<Sample> samples(count * stride);
+  if (int error = spng_decode_image(context, samples.data(), bytes, format, 0)) {
+    return PngError(error);
+  }
+  // What comes behind the pixels has to be right as well.
+  if (int error = spng_decode_chunks(context)) return PngError(error);
+  return Averaged(samples, stride, max, scale, shape);
+}
+
+absl::StatusOr<Pixels> DecodePng(absl::string_view data, const PictureShape& shape, int max_scale) {
+  const std::unique_ptr<spng_ctx, SpngDeleter> context(spng_ctx_new(0));
+  if (context == nullptr) return absl::ResourceExhaustedError("PNG decoder: out of memory");
+  if (int error = spng_set_chunk_limits(context.get(), kMaxChunkBytes, kMaxChunkBytes)) {
+    return PngError(error);
+  }
+  if (int error = spng_set_png_buffer(context.get(), data.data(), data.size())) {
+    return PngError(error);
+  }
+  // The decoder does without the last bytes.
+  if (!absl::StrContains(data, kPngEnd)) return PngError(SPNG_EIO);
+  // Reads no more than the header.
+  spng_ihdr header = {};
+  if (int error = spng_get_ihdr(context.get(), &header)) return PngError(error);
+  const std::optional<int> scale = ScaleOf(header.width, header.height, shape, max_scale);
+  if (!scale) return SizeError(header.width, header.height, shape, max_scale);
+  if (header.bit_depth == 16) {
+    return DecodePngAs<uint16_t>(context.get(), SPNG_FMT_RGBA16, 4, 65535, *scale, shape);
+  }
+  return DecodePngAs<uint8_t>(context.get(), SPNG_FMT_RGB8, 3, 255, *scale, shape);
+}
+
+absl::StatusOr<Pixels> DecodeWebp(absl::string_view data, const PictureShape& shape,
+                                  int max_scale) {
+  const auto* bytes = reinterpret_cast<const uint8_t*>(data.data());
+  const absl::Status broken =
+      absl::InvalidArgumentError("must be a valid WebP file, got a broken one");
+  if (!IsWholeWebp(data)) return broken;
+  WebPBitstreamFeatures features;
+  if (WebPGetFeatures(bytes, data.size(), &features) != VP8_STATUS_OK) return broken;
+  if (features.has_animation != 0) {
+    return absl::InvalidArgumentError("must be a single picture, got an animated WebP file");
+  }
+  const std::optional<int> scale = ScaleOf(features.width, features.height, shape, max_scale);
+  if (!scale) return SizeError(features.width, features.height, shape, max_scale);
+  std::vector<uint8_t> samples(static_cast<size_t>(features.width) * features.height * 3);
+  if (WebPDecodeRGBInto(bytes, data.size(), samples.data(), samples.size(), features.width * 3) ==
+      nullptr) {
+    return broken;
+  }
+  return Averaged(samples, 3, 255, *scale, shape);
+}
+
+}  // namespace
+
+absl::StatusOr<Pixels> DecodePicture(absl::string_view data, const PictureShape& shape,
+                                     int max_scale) {
+  if (absl::StartsWith(data, kPngSignature)) return DecodePng(data, shape, max_scale);
+  if (IsWebp(data)) return DecodeWebp(data, shape, max_scale);
+  const size_t bytes = static_cast<size_t>(shape.height) * shape.width * shape.channels;
+  if (data.size() != bytes) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "must be a PNG or WebP file, or ", bytes, " raw values (", shape.height, " rows of ",
+        shape.width, " pixels of ", shape.channels, shape.channels == 1 ? " channel" : " channels",
+        "), got ", data.size(), " bytes that are neither"));
+  }
+  return Pixels{.height = shape.height,
+                .width = shape.width,
+                .channels = shape.channels,
+                .data = {data.begin(), data.end()}};
+}
+
+GivenImage MakeGivenImage(const Pixels& picture, const Pixels* mask) {
+  const size_t plane = static_cast<size_t>(picture.height) * picture.width;
+  const auto channels = static_cast<size_t>(picture.channels);
+  GivenImage image;
+  image.pixels.resize(plane * channels);
+  for (size_t i = 0; i < plane; ++i) {
+    for (size_t c = 0; c < channels; ++c) {
+      image.pixels[c * plane + i] = static_cast<float>(picture.data[i * channels + c]) / 127.5f - 1;
+    }
+  }
+  if (mask != nullptr) {
+    image.mask.reserve(plane);
+    for (const uint8_t value : mask->data) {
+      image.mask.push_back(static_cast<float>(value) / 255.0f);
+    }
+  }
+  return image;
+}
+
+}  // namespace skipstream

@@ -1,0 +1,79 @@
+#include "server/transport/input_image_resolver.h"
+
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/transport/image_decoder.h"
+#include "server/transport/picture_limits.h"
+
+namespace skipstream {
+namespace {
+
+constexpr double kDefaultStrength = 0.6;
+
+std::optional<Pixels> Decode(const char* field, const std::string& data, int channels,
+                             const NetworkInfo& model, const RequestLimits& limits,
+                             Violations& violations) {
+  absl::StatusOr<Pixels> pixels =
+      DecodePicture(data, {.height = model.height, .width = model.width, .channels = channels},
+                    MaxScale(model, limits));
+  if (pixels.ok()) return *std::move(pixels);
+  violations.Add(field, std::string(pixels.status().message()));
+  return std::nullopt;
+}
+
+}  // namespace
+
+double ResolveStrength(const v1::GenerateRequest& request, Violations& violations) {
+  if (!request.has_input_image() ||
+      (request.sampler().has_explicit_levels() && !request.input_image().has_strength())) {
+    return 1.0;
+  }
+  const v1::InputImage& image = request.input_image();
+  if (!image.has_strength()) return image.mask().empty() ? kDefaultStrength : 1.0;
+  if (!violations.CheckRange("input_image.strength", image.strength(), 0.0, 1.0,
+                             /*above_min=*/true)) {
+    return 1.0;
+  }
+  if (request.sampler().has_explicit_levels()) {
+    violations.Add("input_image.strength",
+                   "must not be set together with explicit_levels, the first of which is where "
+                   "the sample starts");
+    return 1.0;
+  }
+  return image.strength();
+}
+
+std::optional<ResolvedInputImage> ResolveInputImage(const v1::InputImage& image,
+                                                    const NetworkInfo& model,
+                                                    const RequestLimits& limits,
+                                                    Violations& violations) {
+  if (image.picture().empty()) {
+    violations.Add("input_image.picture", "must be set");
+    return std::nullopt;
+  }
+  const bool has_mask = !image.mask().empty();
+  if (!FitsIntoMessage(model, PictureBytes(model) + (has_mask ? MaskBytes(model) : 0))) {
+    violations.Add("input_image",
+                   absl::StrCat("must not be set: pictures of this model (", model.width, "x",
+                                model.height, has_mask ? ") with a mask" : ")",
+                                " are too large to travel with each finished image"));
+    return std::nullopt;
+  }
+  std::optional<Pixels> picture =
+      Decode("input_image.picture", image.picture(), model.channels, model, limits, violations);
+  std::optional<Pixels> mask;
+  if (has_mask) mask = Decode("input_image.mask", image.mask(), 1, model, limits, violations);
+  if (!picture || (has_mask && !mask)) return std::nullopt;
+  return ResolvedInputImage{*std::move(picture), std::move(mask)};
+}
+
+v1::InputImage ToProto(const ResolvedInputImage& image) {
+  v1::InputImage proto;
+  proto.set_picture(std::string(image.picture.data.begin(), image.picture.data.end()));
+  if (image.mask) proto.set_mask(std::string(image.mask->data.begin(), image.mask->data.end()));
+  return proto;
+}
+
+}  // namespace skipstream

@@ -1,0 +1,42 @@
+// The `input_image` field of a request.
+#ifndef SKIPSTREAM_SERVER_TRANSPORT_INPUT_IMAGE_RESOLVER_H_
+#define SKIPSTREAM_SERVER_TRANSPORT_INPUT_IMAGE_RESOLVER_H_
+
+#include <cstdint>
+#include <optional>
+
+#include "model/network_info.h"
+#include "model/step_executor.h"
+#include "server/transport/request_limits.h"
+#include "server/transport/violations.h"
+#include "skipstream/v1/image_generation.pb.h"
+
+namespace skipstream {
+
+// Where along the schedule a sample starts, above 0 and at most 1: what the input image says, 1
+// without one. 1 too if a violation was added.
+double ResolveStrength(const v1::GenerateRequest& request, Violations& violations);
+
+// Both of the model's size.
+struct ResolvedInputImage {
+  Pixels picture;
+  std::optional<Pixels> mask;  // one channel
+
+  // As the resolved request carries it.
+  int64_t bytes() const {
+    return static_cast<int64_t>(picture.data.size() + (mask ? mask->data.size() : 0));
+  }
+};
+
+// Decodes picture and mask. Nothing if a violation was added.
+std::optional<ResolvedInputImage> ResolveInputImage(const v1::InputImage& image,
+                                                    const NetworkInfo& model,
+                                                    const RequestLimits& limits,
+                                                    Violations& violations);
+
+// Raw values, no strength: explicit levels say where the sample starts.
+v1::InputImage ToProto(const ResolvedInputImage& image);
+
+}  // namespace skipstream
+
+#endif  // SKIPSTREAM_SERVER_TRANSPORT_INPUT_IMAGE_RESOLVER_H_

@@ -1,0 +1,33 @@
+// How large pictures may be so that what carries them fits into a message.
+#ifndef SKIPSTREAM_SERVER_TRANSPORT_PICTURE_LIMITS_H_
+#define SKIPSTREAM_SERVER_TRANSPORT_PICTURE_LIMITS_H_
+
+#include <cstdint>
+
+#include "model/network_info.h"
+#include "server/transport/request_limits.h"
+
+namespace skipstream {
+
+// gRPC's default limit of a message, which clients need not raise.
+inline constexpr int64_t kClientMessageBytes = 4 << 20;
+// Pixels of an enlarged picture (1024x1024 RGB).
+inline constexpr int64_t kMaxPictureBytes = 3 << 20;
+// The longest request: a picture of that size in any 8-bit format with a mask, and 1024 levels.
+inline constexpr int64_t kMaxRequestBytes = 5 << 20;
+
+// Raw values of one picture of this model, or of a mask for it.
+int64_t PictureBytes(const NetworkInfo& model);
+int64_t MaskBytes(const NetworkInfo& model);
+
+// The largest scale a request for this model may ask for, at least 1: a finished image with the
+// request that makes it, in which it carries `given_bytes` of an input image (twice, in the event
+// and in a PNG's text), has to fit into a message.
+int MaxScale(const NetworkInfo& model, const RequestLimits& limits, int64_t given_bytes = 0);
+
+// Whether images fit into messages that way at scale 1.
+bool FitsIntoMessage(const NetworkInfo& model, int64_t given_bytes);
+
+}  // namespace skipstream
+
+#endif  // SKIPSTREAM_SERVER_TRANSPORT_PICTURE_LIMITS_H_
