@@ -233,8 +233,8 @@ def _check_sizes(config: Mapping[str, Any]) -> None:
     multipliers = config["channel_mult"]
     if not multipliers:
         raise ConvertError("config: channel_mult must not be empty")
-    if config["model_channels"] % 4:
-        raise ConvertError("config: model_channels must be a multiple of 4")
+    if config["model_channels"] % 2:
+        raise ConvertError("config: model_channels must be even")
     if config["model_channels"] * max(*multipliers, config["channel_mult_emb"]) > _MAX_CHANNELS:
         raise ConvertError(
             f"config: model_channels times the largest multiplier must be at most {_MAX_CHANNELS}"
