@@ -51,7 +51,7 @@ CLI::Option* AddSamplerFlags(CLI::App& command, GenerateFlags& flags) {
               "LIST");
   CLI::Option* lowest = AddValue<double>(
       command, "--sigma_min", [=](double value) { sampler()->set_sigma_min(value); },
-      "Lowest noise level (default: 0.002; vp 0.01, ve 0.02)", "X");
+      "Lowest noise level (default: 0.002; vp 0.0105, ve 0.02)", "X");
   CLI::Option* highest = AddValue<double>(
       command, "--sigma_max", [=](double value) { sampler()->set_sigma_max(value); },
       "Highest noise level (default: 80; vp 152, ve 100, iddpm 81)", "X");
@@ -116,7 +116,9 @@ void AddSolverOptionFlags(CLI::App& command, GenerateFlags& flags) {
   AddValue<double>(
       command, "--consistency_sigma_min",
       [=](double value) { sampler()->set_consistency_sigma_min(value); },
-      "consistency: level at which the model is the identity (default: 0.002)", "X");
+      "consistency: level at which the model is the identity (default: the model's lowest, or "
+      "0.002)",
+      "X");
 }
 
 }  // namespace skipstream::cli

@@ -10,9 +10,8 @@ namespace skipstream::cli {
 
 // Lets one set of flags serve a sweep over solvers: an option that is for other solvers is taken
 // out of a sampler, provided that another of `samplers` does use it. One that none uses stays for
-// the server to refuse, so nothing the user said is lost. The standard deviation of fresh noise,
-// which the flags put into churn.s_noise, moves to step_noise.s_noise for the solvers that have
-// that.
+// the server to judge, so no mistake is hidden. The standard deviation of fresh noise, which the
+// flags put into churn.s_noise, moves to step_noise.s_noise for the solvers that have that.
 void FitSolverOptions(const std::vector<v1::Sampler*>& samplers);
 
 }  // namespace skipstream::cli

@@ -65,7 +65,7 @@ class NoiseKnots:
     """Strength interpolated in log sigma between knots, constant beyond the outer ones."""
 
     knots: Sequence[tuple[float, float]]
-    """1 to 64 pairs (sigma, strength), sigma above 0 and increasing, strength 0 to 1."""
+    """1 to 64 pairs (sigma, strength), sigma above 0 and increasing, strength -1 to 1."""
 
 
 NoiseProfile = NoiseWindow | NoiseRamp | NoiseKnots
@@ -167,11 +167,11 @@ class RequestOptions(TypedDict, total=False):
     """Network evaluations per image, 1 to limits.max_nfe. heun and dpm2 need an odd number, or an
     even one with final_step "sigma_min". Default: 19."""
     sigma_min: float
-    """Lowest positive noise level. Default: 0.002 (vp: 0.01, ve: 0.02), raised to the model's own
-    limit."""
+    """Lowest positive noise level. Default: 0.002 (vp: about 0.0105, ve: 0.02), raised to the
+    model's own limit."""
     sigma_max: float
-    """Highest noise level. Default: 80 (vp: 152, ve: 100, iddpm: 81), lowered to the model's own
-    limit."""
+    """Highest noise level. Default: 80 (vp: about 152, ve: 100, iddpm: 81), lowered to the model's
+    own limit."""
     schedule: ScheduleName
     """Noise levels from sigma_max to sigma_min. Default: "karras"."""
     schedule_exponent: float
@@ -192,7 +192,8 @@ class RequestOptions(TypedDict, total=False):
     """Form of unipc. Default: Unipc()."""
     consistency_sigma_min: float
     """For consistency: the noise level at which the distilled model is the identity.
-    Default: 0.002, or the lowest level if that is lower."""
+    Default: the model's own limit, or 0.002 if it has none; or the lowest level where a step starts
+    if that is lower."""
     guidance: float | Guidance
     """Guidance, or only its scale. Default: 1, none."""
     input_image: Picture | InputImage
