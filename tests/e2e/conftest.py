@@ -10,14 +10,17 @@ sys.path.insert(0, str(Path(__file__).parent))  # harness and hostile_files, for
 
 import skipstream
 from harness import MODEL, PATIENCE, Server, binary
+from hostile_files import with_config
 
 
 @pytest.fixture(scope="session")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder with the default model and a second one."""
+    """A model folder with the default model, a twin of it, and one that can do without a class."""
     folder = tmp_path_factory.mktemp("models")
     shutil.copy(MODEL, folder / "nouns32.safetensors")
     shutil.copy(MODEL, folder / "second.safetensors")
+    dropout = with_config(MODEL.read_bytes(), label_dropout=0.1)
+    (folder / "dropout.safetensors").write_bytes(dropout)
     return folder
 
 
@@ -33,10 +36,13 @@ def server(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Iterato
 
 
 @pytest.fixture(scope="session")
-def exact_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def exact_server(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Iterator[Server]:
     """One with --deterministic, where an evaluation always costs a full batch: a small one."""
     log = tmp_path_factory.mktemp("exact_server") / "log"
-    with Server("--max_batch=4", "--deterministic", log=log) as server:
+    models = "--model=nouns32,second,dropout"
+    with Server(
+        "--max_batch=4", "--deterministic", f"--model_dir={model_dir}", models, log=log
+    ) as server:
         yield server
         assert server.process.poll() is None, f"the server died:\n{server.errors()}"
 

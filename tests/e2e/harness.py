@@ -12,12 +12,13 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Self, get_args
 
 import numpy as np
 import pytest
 import skipstream
 from prometheus_client.parser import text_string_to_metric_families
+from skipstream.options import SolverName
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / os.environ.get("SKIPSTREAM_BUILD_DIR", "build/release")
@@ -158,6 +159,14 @@ class Server:
 
 def pixels(image: skipstream.GeneratedImage) -> np.ndarray:
     return np.asarray(image.image, dtype=np.int16)
+
+
+SOLVERS = get_args(SolverName)
+
+
+def few_evaluations(solver: str) -> int:
+    """An NFE that suits the solver, as small as it can be without hiding its later orders."""
+    return 7 if solver in ("heun", "dpm2") else 5
 
 
 def assert_same_image(a: skipstream.GeneratedImage, b: skipstream.GeneratedImage) -> None:

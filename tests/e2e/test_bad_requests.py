@@ -94,6 +94,105 @@ BAD = [
     ("sampler { churn { s_min: 2 s_max: 1 } }", "sampler.churn.s_max", "s_min"),
     ("sampler { churn { s_noise: 0 } }", "sampler.churn.s_noise", "2"),
     ("sampler { churn { s_noise: 2.5 } }", "sampler.churn.s_noise", "2"),
+    ("sampler { solver: SOLVER_DPM2 nfe: 10 }", "sampler.nfe", "9 or 11"),
+    (
+        "sampler { nfe: 9 final_step: FINAL_STEP_SIGMA_MIN }",
+        "sampler.nfe",
+        "must be even for SOLVER_HEUN with FINAL_STEP_SIGMA_MIN: use 8 or 10",
+    ),
+    ("sampler { final_step: 9 }", "sampler.final_step", "FINAL_STEP_ZERO or"),
+    (
+        "sampler { solver: SOLVER_CONSISTENCY final_step: FINAL_STEP_SIGMA_MIN }",
+        "sampler.final_step",
+        "FINAL_STEP_ZERO for SOLVER_CONSISTENCY",
+    ),
+    (
+        "sampler { final_step: FINAL_STEP_SIGMA_MIN explicit_levels { sigmas: [2] } }",
+        "sampler.explicit_levels.sigmas",
+        "between 2 and 513",
+    ),
+    ("sampler { vp { } sigma_min: 160 }", "sampler.sigma_min", "(the default)"),
+    ("sampler { ve { } sigma_max: 0.01 }", "sampler.sigma_max", "0.02 (the default)"),
+    ("sampler { solver: SOLVER_EULER nfe: 1020 iddpm { } }", "sampler.nfe", "too high"),
+    (
+        "sampler { solver: SOLVER_DPMPP_2M churn { s_churn: 1 } }",
+        "sampler.churn",
+        "only SOLVER_EULER and SOLVER_HEUN",
+    ),
+    ("sampler { step_noise { eta: 1 } }", "sampler.step_noise", "SOLVER_EULER_ANCESTRAL"),
+    (
+        "sampler { solver: SOLVER_EULER_ANCESTRAL step_noise { eta: 1.1 } }",
+        "sampler.step_noise.eta",
+        "0 and 1",
+    ),
+    (
+        "sampler { solver: SOLVER_DPMPP_2M_SDE step_noise { s_noise: 0 } }",
+        "sampler.step_noise.s_noise",
+        "2",
+    ),
+    ("sampler { dpmpp_3m { } }", "sampler.dpmpp_3m", "SOLVER_DPMPP_3M"),
+    ("sampler { unipc { order: 2 } }", "sampler.unipc", "SOLVER_UNIPC"),
+    ("sampler { solver: SOLVER_UNIPC unipc { order: 4 } }", "sampler.unipc.order", "1 and 3"),
+    ("sampler { solver: SOLVER_UNIPC unipc { variant: 7 } }", "sampler.unipc.variant", "BH2"),
+    (
+        "sampler { consistency_sigma_min: 0.002 }",
+        "sampler.consistency_sigma_min",
+        "SOLVER_CONSISTENCY",
+    ),
+    (
+        "sampler { solver: SOLVER_CONSISTENCY nfe: 2 consistency_sigma_min: 90 }",
+        "sampler.consistency_sigma_min",
+        "the lowest level",
+    ),
+    (
+        "sampler { nfe: 3 conditioning_sigmas: [1, 2] }",
+        "sampler.conditioning_sigmas",
+        "0 or 3 values",
+    ),
+    (
+        "sampler { nfe: 1 conditioning_sigmas: [-1] }",
+        "sampler.conditioning_sigmas[0]",
+        "above 0",
+    ),
+    # guidance
+    ("guidance { scale: 2 }", "guidance.scale", "label dropout"),
+    ("guidance { scale: -1 }", "guidance.scale", "0 and 100"),
+    ("guidance { scale: nan }", "guidance.scale", "0 and 100"),
+    ("guidance { sigma_lo: -1 }", "guidance.sigma_lo", "0"),
+    ("guidance { sigma_lo: 2 sigma_hi: 1 }", "guidance.sigma_hi", "sigma_lo"),
+    ('guidance { guide_model: "../x" }', "guidance.guide_model", "letters"),
+    ('guidance { guide_model_sha256: "Q" }', "guidance.guide_model_sha256", "hex"),
+    (
+        'guidance { guide_model_sha256: "' + "0" * 64 + '" }',
+        "guidance.guide_model_sha256",
+        "guide_model",
+    ),
+    # input image
+    ("input_image { }", "input_image.picture", "must be set"),
+    ('input_image { picture: "hello" }', "input_image.picture", "3072 raw values"),
+    (
+        'input_image { picture: "\\x89PNG\\r\\n\\x1a\\n1234" }',
+        "input_image.picture",
+        "valid PNG",
+    ),
+    ('input_image { picture: "RIFF\\000\\000\\000\\000WEBP" }', "input_image.picture", "WebP"),
+    (
+        'input_image { picture: "' + "p" * 3072 + '" mask: "m" }',
+        "input_image.mask",
+        "1024 raw values",
+    ),
+    (
+        'input_image { picture: "' + "p" * 3072 + '" strength: 0 }',
+        "input_image.strength",
+        "above 0",
+    ),
+    (
+        'input_image { picture: "'
+        + "p" * 3072
+        + '" strength: 0.5 } sampler { explicit_levels { sigmas: [1] } }',
+        "input_image.strength",
+        "explicit_levels",
+    ),
     # skip-tuning
     ("skip_tuning { rho: -0.1 }", "skip_tuning.rho", "0 and 2"),
     ("skip_tuning { rho: 2.1 }", "skip_tuning.rho", "0 and 2"),
@@ -148,7 +247,7 @@ BAD = [
     (
         "skip_tuning { noise { knots { knots { sigma: 1 strength: 1.5 } } } }",
         "skip_tuning.noise.knots.knots[0].strength",
-        "0 and 1",
+        "-1 and 1",
     ),
     # output, priority
     ("output { format: 44 }", "output.format", "IMAGE_FORMAT_PNG"),
@@ -245,7 +344,7 @@ def test_garbage_is_refused_by_a_grpc_status(
 
 
 def test_an_oversized_message_is_refused_unread(wire: grpc.UnaryStreamMultiCallable) -> None:
-    request = GenerateRequest(model="m" * (300 * 1024))
+    request = GenerateRequest(model="m" * (6 << 20))
     error = refusal(wire, request.SerializeToString())
     assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
 
