@@ -11,17 +11,23 @@
 namespace skipstream {
 
 struct NetworkInfo {
-  std::string preconditioning;  // EDMPrecond, VPPrecond or VEPrecond
-  std::string architecture;     // e.g. SongUNet
+  std::string preconditioning;  // EDMPrecond, VPPrecond, VEPrecond, iDDPMPrecond or CMPrecond
+  std::string architecture;     // SongUNet or DhariwalUNet
   int channels = 0;
   int height = 0;
   int width = 0;
   int num_classes = 0;                   // 0: unconditional
   std::vector<std::string> class_names;  // empty, or num_classes names
-  int num_skips = 0;                     // K
+  // Share of training steps in which the network was not told the class; above 0 it can denoise
+  // without one, and classifier-free guidance makes sense.
+  double label_dropout = 0.0;
+  int num_skips = 0;  // K
   // The preconditioner's own limits; 0 and infinity for EDM.
   double sigma_min = 0.0;
   double sigma_max = 0.0;
+  // The only levels the preconditioner knows, descending, from sigma_max to sigma_min: the network
+  // is told the nearest one. Empty: any level between the limits.
+  std::vector<double> sigma_levels;
   int64_t parameter_count = 0;
   std::string sha256;   // of the whole file, lower-case hex
   std::string license;  // as the file states it; empty if it does not

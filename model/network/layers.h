@@ -1,5 +1,5 @@
-// The layers a SongUNet is made of: parameters read by name, applied to float32 tensors [B, C, H,
-// W] in channels-last memory.
+// The layers a UNet is made of: parameters taken by name, applied to float32 tensors [B, C, H, W]
+// in channels-last memory.
 #ifndef SKIPSTREAM_MODEL_NETWORK_LAYERS_H_
 #define SKIPSTREAM_MODEL_NETWORK_LAYERS_H_
 
@@ -7,16 +7,16 @@
 #include <string>
 
 #include "ATen/core/Tensor.h"
-#include "model/network/parameter_reader.h"
+#include "model/network/parameter_source.h"
 
 namespace skipstream {
 
-// 3x3 with padding 1, or 1x1; stride 1.
+// 3x3 or 1x1 with stride 1; zeros around keep the size, or add `extra_padding` rows on every side.
 class Conv {
  public:
   Conv() = default;
-  Conv(ParameterReader& reader, const std::string& name, int in_channels, int out_channels,
-       int kernel);
+  Conv(ParameterSource& source, const std::string& name, int in_channels, int out_channels,
+       int kernel, int extra_padding = 0);
   at::Tensor operator()(const at::Tensor& x) const;
 
   // Output channels stored interleaved, (c, part), become grouped, (part, c).
@@ -25,57 +25,74 @@ class Conv {
  private:
   at::Tensor weight_;
   at::Tensor bias_;
-  int kernel_ = 1;
+  int padding_ = 0;
 };
 
 // [B, in] -> [B, out].
 class Linear {
  public:
+  enum class Bias { kNone, kStored };
+
   Linear() = default;
-  Linear(ParameterReader& reader, const std::string& name, int in_features, int out_features);
+  Linear(ParameterSource& source, const std::string& name, int in_features, int out_features,
+         Bias bias = Bias::kStored);
   at::Tensor operator()(const at::Tensor& x) const;
 
  private:
   at::Tensor weight_;
-  at::Tensor bias_;
+  at::Tensor bias_;  // undefined: none
 };
 
-// Groups of at least 4 channels, at most 32 groups; epsilon 1e-6.
+// Groups of at least 4 channels, at most 32 groups.
 class GroupNorm {
  public:
   GroupNorm() = default;
-  GroupNorm(ParameterReader& reader, const std::string& name, int channels);
+  GroupNorm(ParameterSource& source, const std::string& name, int channels, float epsilon);
   at::Tensor operator()(const at::Tensor& x) const;
+  // The norm of row b, times scale[b] + 1, plus shift[b]; both [B, C].
+  at::Tensor Modulated(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& shift) const;
 
  private:
+  // weight, bias: contiguous, [C] or one such row per row of x.
+  at::Tensor Apply(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) const;
+
   int groups_ = 1;  // checked before anything is read
+  float epsilon_ = 0.0f;
   at::Tensor weight_;
   at::Tensor bias_;
 };
 
-// Single-head self-attention over the pixels, without the norm before it and the sum after it:
-// parameters `<name>.qkv` and `<name>.proj`.
+// Self-attention over the pixels, without the norm before it and the sum after it: parameters
+// `<name>.qkv`, whose outputs are stored as (head, channel, part), and `<name>.proj`.
 class Attention {
  public:
   Attention() = default;
-  Attention(ParameterReader& reader, const std::string& name, int channels);
+  Attention(ParameterSource& source, const std::string& name, int channels, int heads);
   at::Tensor operator()(const at::Tensor& x) const;
 
  private:
+  int heads_ = 1;
   Conv qkv_;
   Conv proj_;
 };
 
-// Sinusoidal embedding of a noise condition [B] as [B, channels] (sines first, then cosines).
-// Frequencies 10000^(-i / (channels/2 - 1)).
-class PositionalEmbedding {
+// Sinusoidal embedding of a noise condition [B] as [B, channels].
+class NoiseEmbedding {
  public:
-  PositionalEmbedding() = default;
-  explicit PositionalEmbedding(int channels);
+  enum class Order { kSinesFirst, kCosinesFirst };
+
+  NoiseEmbedding() = default;
+  // Angular frequencies 10000^(-i / last), i = 0 .. channels/2 - 1. `reaches_end`: last is
+  // channels/2 - 1, so that the last frequency is 1/10000; else channels/2.
+  static NoiseEmbedding Positional(int channels, bool reaches_end, Order order);
+  // Fourier features (arXiv 2006.10739): random frequencies, stored in turns as `<name>.freqs`.
+  static NoiseEmbedding Fourier(ParameterSource& source, const std::string& name, int channels);
+
   at::Tensor operator()(const at::Tensor& c_noise) const;
 
  private:
-  at::Tensor frequencies_;  // [channels / 2]
+  Order order_ = Order::kSinesFirst;
+  at::Tensor frequencies_;  // [channels / 2], angular
 };
 
 }  // namespace skipstream

@@ -17,6 +17,8 @@ constexpr size_t kMaxConfigBytes = 64 << 10;
 constexpr size_t kMaxClassesBytes = 1 << 20;
 constexpr size_t kMaxLicenseBytes = 64 << 10;
 constexpr size_t kMaxClassNameBytes = 256;
+constexpr char kSongUNet[] = "SongUNet";
+constexpr char kDhariwalUNet[] = "DhariwalUNet";
 
 const std::string* Find(const std::map<std::string, std::string>& metadata,
                         const std::string& key) {
@@ -63,24 +65,39 @@ absl::StatusOr<ModelDescription> ParseModelMetadata(
       ParseStrictJson(*Find(metadata, "config"), "config", kMaxConfigBytes);
   if (!json.ok()) return json.status();
   FieldReader fields(*json, "config");
-  const SongUNetConfig config = ReadSongUNetConfig(fields);
+  std::string architecture = kSongUNet;
+  fields.String("model_type", &architecture);
+  std::variant<SongUNetConfig, DhariwalUNetConfig> config;
+  if (architecture == kSongUNet) {
+    config = ReadSongUNetConfig(fields);
+  } else if (architecture == kDhariwalUNet) {
+    config = ReadDhariwalUNetConfig(fields);
+  } else {
+    return absl::UnimplementedError(absl::StrCat("config: 'model_type' ", QuotedName(architecture),
+                                                 " is not supported; only '", kSongUNet, "' and '",
+                                                 kDhariwalUNet, "' are"));
+  }
   absl::StatusOr<Preconditioning> preconditioning =
       Preconditioning::Parse(*Find(metadata, "preconditioning"), fields);
   if (!preconditioning.ok()) return preconditioning.status();
   if (absl::Status status = fields.Finish(); !status.ok()) return status;
 
-  NetworkInfo info;
+  ModelDescription model{std::move(config), *std::move(preconditioning), {}};
+  const UNetConfig& unet = model.unet();
+  NetworkInfo& info = model.info;
   info.preconditioning = *Find(metadata, "preconditioning");
-  info.architecture = "SongUNet";
-  info.channels = config.img_channels;
-  info.height = config.img_resolution;
-  info.width = config.img_resolution;
-  info.num_classes = config.label_dim;
-  info.num_skips = config.num_skips();
-  info.sigma_min = preconditioning->sigma_min();
-  info.sigma_max = preconditioning->sigma_max();
+  info.architecture = architecture;
+  info.channels = unet.img_channels;
+  info.height = unet.img_resolution;
+  info.width = unet.img_resolution;
+  info.num_classes = unet.label_dim;
+  info.label_dropout = unet.label_dropout;
+  info.num_skips = unet.num_skips();
+  info.sigma_min = model.preconditioning.sigma_min();
+  info.sigma_max = model.preconditioning.sigma_max();
+  info.sigma_levels = model.preconditioning.sigma_levels();
   if (const std::string* classes = Find(metadata, "classes"); classes != nullptr) {
-    absl::StatusOr<std::vector<std::string>> names = ParseClasses(*classes, config.label_dim);
+    absl::StatusOr<std::vector<std::string>> names = ParseClasses(*classes, unet.label_dim);
     if (!names.ok()) return names.status();
     info.class_names = *std::move(names);
   }
@@ -97,7 +114,7 @@ absl::StatusOr<ModelDescription> ParseModelMetadata(
     }
     info.license = *license;
   }
-  return ModelDescription{config, *preconditioning, std::move(info)};
+  return model;
 }
 
 }  // namespace skipstream

@@ -4,8 +4,10 @@
 
 #include <map>
 #include <string>
+#include <variant>
 
 #include "absl/status/statusor.h"
+#include "model/network/dhariwal_unet_config.h"
 #include "model/network/preconditioning.h"
 #include "model/network/song_unet_config.h"
 #include "model/network_info.h"
@@ -13,14 +15,20 @@
 namespace skipstream {
 
 struct ModelDescription {
-  SongUNetConfig config;
+  std::variant<SongUNetConfig, DhariwalUNetConfig> config;
   Preconditioning preconditioning;
   NetworkInfo info;  // without parameter_count and sha256
+
+  // What the families have in common.
+  const UNetConfig& unet() const {
+    return std::visit([](const auto& family) -> const UNetConfig& { return family; }, config);
+  }
 };
 
-// Reads the metadata of a model file: `preconditioning` and `config` (required), `classes` (JSON
-// list of label_dim different names), `skip_tuning` (model/network/presets.h) and `license`. Other
-// keys are ignored. InvalidArgument or Unimplemented naming the key and field for anything else.
+// Reads the metadata of a model file: `preconditioning` and `config` (required; the config's
+// model_type says which family, SongUNet if absent), `classes` (JSON list of label_dim different
+// names), `skip_tuning` (model/network/presets.h) and `license`. Other keys are ignored.
+// InvalidArgument naming the key and field for anything else; Unimplemented for another model_type.
 absl::StatusOr<ModelDescription> ParseModelMetadata(
     const std::map<std::string, std::string>& metadata);
 

@@ -1,22 +1,45 @@
 #include "model/network/network.h"
 
 #include <algorithm>
+#include <future>
+#include <stop_token>
+#include <thread>
 #include <utility>
+#include <variant>
 
 #include "ATen/core/Tensor.h"
 #include "ATen/ops/empty.h"
 #include "ATen/ops/zeros.h"
 #include "absl/strings/str_cat.h"
 #include "c10/core/InferenceMode.h"
+#include "model/network/dhariwal_unet.h"
 #include "model/network/model_file.h"
 #include "model/network/parameter_reader.h"
 #include "model/network/safetensors.h"
 #include "model/network/song_unet.h"
+#include "model/network/unet.h"
 
 namespace skipstream {
+namespace {
 
-Network::Network(NetworkInfo info, Preconditioning preconditioning, std::unique_ptr<SongUNet> unet)
-    : info_(std::move(info)), preconditioning_(preconditioning), unet_(std::move(unet)) {}
+// The smallest of the stored levels have lost digits, other ones where another library made them.
+constexpr double kStoredLevelTolerance = 5e-3;
+
+std::unique_ptr<UNet> Build(const ModelDescription& model, ParameterSource& source) {
+  const int out_channels = model.info.channels * model.preconditioning.outputs_per_channel();
+  if (const auto* song = std::get_if<SongUNetConfig>(&model.config)) {
+    return std::make_unique<SongUNet>(*song, out_channels, source);
+  }
+  return std::make_unique<DhariwalUNet>(std::get<DhariwalUNetConfig>(model.config), out_channels,
+                                        source);
+}
+
+}  // namespace
+
+Network::Network(NetworkInfo info, Preconditioning preconditioning, std::unique_ptr<UNet> unet)
+    : info_(std::move(info)),
+      preconditioning_(std::move(preconditioning)),
+      unet_(std::move(unet)) {}
 
 Network::~Network() = default;
 
@@ -30,15 +53,23 @@ absl::StatusOr<std::unique_ptr<Network>> Network::Load(const std::string& path,
   };
   absl::StatusOr<ModelDescription> model = ParseModelMetadata(file->metadata());
   if (!model.ok()) return with_path(model.status());
+  // Hashing a large file takes about as long as reading it.
+  std::packaged_task<absl::StatusOr<std::string>(std::stop_token)> hash(
+      [&file](const std::stop_token& stop) { return file->Sha256(stop); });
+  std::future<absl::StatusOr<std::string>> sha256 = hash.get_future();
+  const std::jthread hasher(std::move(hash));  // stops it if anything below fails
   ParameterReader reader(*file, prefix);
-  auto unet = std::make_unique<SongUNet>(model->config, reader);
+  if (const std::vector<double>& levels = model->preconditioning.stored_levels(); !levels.empty()) {
+    reader.CheckBuffer("u", {static_cast<int64_t>(levels.size())}, levels, kStoredLevelTolerance);
+  }
+  std::unique_ptr<UNet> unet = Build(*model, reader);
   if (absl::Status status = reader.Finish(); !status.ok()) return with_path(status);
+  absl::StatusOr<std::string> digest = sha256.get();
+  if (!digest.ok()) return digest.status();
   model->info.parameter_count = reader.parameter_count();
-  absl::StatusOr<std::string> sha256 = file->Sha256();
-  if (!sha256.ok()) return sha256.status();
-  model->info.sha256 = *std::move(sha256);
+  model->info.sha256 = *std::move(digest);
   return std::unique_ptr<Network>(
-      new Network(std::move(model->info), model->preconditioning, std::move(unet)));
+      new Network(std::move(model->info), std::move(model->preconditioning), std::move(unet)));
 }
 
 at::Tensor Network::Denoise(const at::Tensor& x, absl::Span<const DenoiserRow> rows) const {
@@ -62,7 +93,9 @@ at::Tensor Network::Denoise(const at::Tensor& x, absl::Span<const DenoiserRow> r
     }
   }
   const at::Tensor scaled = x.mul(scalings[2]).contiguous(at::MemoryFormat::ChannelsLast);
-  const at::Tensor f = unet_->Forward(scaled, scalings[3].flatten(), labels, rho);
+  // [B, C or more, H, W]: the first C are the image.
+  const at::Tensor f =
+      unet_->Forward(scaled, scalings[3].flatten(), labels, rho).narrow(1, 0, info_.channels);
   return x.mul(scalings[0]).add_(f.mul(scalings[1])).contiguous();
 }
 

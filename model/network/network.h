@@ -16,7 +16,7 @@ class Tensor;
 
 namespace skipstream {
 
-class SongUNet;
+class UNet;
 
 // Conditions of one row of a batch.
 struct DenoiserRow {
@@ -30,9 +30,10 @@ struct DenoiserRow {
 class Network {
  public:
   // Loads a model file. `prefix` stands before every parameter name of the file ("" in model
-  // files); tensors without it are not looked at. InvalidArgument (Unimplemented for a form of
-  // network that is not built), naming the file and what is wrong with it, unless everything fits.
-  // May throw what LibTorch throws when memory runs out.
+  // files); tensors without it are not looked at. InvalidArgument (Unimplemented for a family of
+  // networks that is not built), naming the file and what is wrong with it, unless everything fits.
+  // Takes the memory of the parameters once and a few megabytes. May throw what LibTorch throws
+  // when memory runs out, and std::system_error when a thread cannot be started.
   static absl::StatusOr<std::unique_ptr<Network>> Load(const std::string& path,
                                                        const std::string& prefix = "");
   ~Network();
@@ -44,11 +45,11 @@ class Network {
   at::Tensor Denoise(const at::Tensor& x, absl::Span<const DenoiserRow> rows) const;
 
  private:
-  Network(NetworkInfo info, Preconditioning preconditioning, std::unique_ptr<SongUNet> unet);
+  Network(NetworkInfo info, Preconditioning preconditioning, std::unique_ptr<UNet> unet);
 
   NetworkInfo info_;
   Preconditioning preconditioning_;
-  std::unique_ptr<SongUNet> unet_;
+  std::unique_ptr<UNet> unet_;
 };
 
 }  // namespace skipstream

@@ -1,6 +1,8 @@
 #include "model/network/parameter_reader.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <utility>
 
 #include "ATen/ops/empty.h"
@@ -12,8 +14,30 @@
 namespace skipstream {
 namespace {
 
-std::string ShapeText(const std::vector<int64_t>& shape) {
+// Read, checked and rearranged while it is in the cache.
+constexpr int64_t kPieceElements = 1 << 16;
+
+std::string ShapeText(const ParameterSource::Shape& shape) {
   return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
+}
+
+// Without a branch per element, so that it compiles to vector instructions.
+bool AllFinite(absl::Span<const float> values) {
+  constexpr uint32_t kExponent = 0x7f800000;
+  uint32_t bad = 0;
+  for (const float value : values) {
+    uint32_t bits = 0;
+    std::memcpy(&bits, &value, sizeof(bits));
+    bad |= static_cast<uint32_t>((bits & kExponent) == kExponent);
+  }
+  return bad == 0;
+}
+
+// One output channel of a convolution: [in, taps] -> [taps, in].
+void ChannelsLast(const float* from, int64_t in, int64_t taps, float* to) {
+  for (int64_t t = 0; t < taps; ++t) {
+    for (int64_t i = 0; i < in; ++i) to[t * in + i] = from[i * taps + t];
+  }
 }
 
 }  // namespace
@@ -25,63 +49,106 @@ void ParameterReader::Fail(absl::Status status) {
   if (status_.ok()) status_ = std::move(status);
 }
 
-at::Tensor ParameterReader::Read(const std::string& name, const std::vector<int64_t>& shape) {
+const SafetensorsEntry* ParameterReader::Find(const std::string& name, const Shape& shape) {
+  if (!status_.ok()) return nullptr;
   const std::string full_name = prefix_ + name;
   const auto it = file_.tensors().find(full_name);
   if (it == file_.tensors().end()) {
     Fail(absl::InvalidArgumentError(absl::StrCat("tensor ", QuotedName(full_name), " is missing")));
-    return {};
+    return nullptr;
   }
   const SafetensorsEntry& entry = it->second;
   if (entry.dtype != "F32") {
     Fail(absl::InvalidArgumentError(absl::StrCat("tensor ", QuotedName(full_name), " has dtype ",
                                                  entry.dtype, ", must be F32")));
-    return {};
+    return nullptr;
   }
   if (entry.shape != shape) {
     Fail(absl::InvalidArgumentError(absl::StrCat("tensor ", QuotedName(full_name), " has shape ",
                                                  ShapeText(entry.shape), ", must be ",
                                                  ShapeText(shape))));
-    return {};
+    return nullptr;
   }
   taken_.insert(full_name);
+  return &entry;
+}
+
+bool ParameterReader::Read(const std::string& name, const SafetensorsEntry& entry, uint64_t first,
+                           absl::Span<float> out) {
+  absl::Status status = file_.ReadPart(
+      entry, first * sizeof(float),
+      absl::MakeSpan(reinterpret_cast<char*>(out.data()), out.size() * sizeof(float)));
+  if (status.ok() && !AllFinite(out)) {
+    status = absl::InvalidArgumentError(
+        absl::StrCat("tensor ", QuotedName(prefix_ + name), " holds a value that is not finite"));
+  }
+  if (status.ok()) return true;
+  Fail(std::move(status));
+  return false;
+}
+
+at::Tensor ParameterReader::ReadWhole(const std::string& name, const Shape& shape) {
+  const SafetensorsEntry* entry = Find(name, shape);
+  if (entry == nullptr) return {};
   at::Tensor tensor = at::empty(shape, at::kFloat);
   float* data = tensor.mutable_data_ptr<float>();
-  if (absl::Status status =
-          file_.Read(entry, absl::MakeSpan(reinterpret_cast<char*>(data), entry.bytes));
-      !status.ok()) {
-    Fail(std::move(status));
-    return {};
+  for (int64_t first = 0; first < tensor.numel(); first += kPieceElements) {
+    const int64_t count = std::min(kPieceElements, tensor.numel() - first);
+    if (!Read(name, *entry, first, absl::MakeSpan(data + first, count))) return {};
   }
-  for (int64_t i = 0; i < tensor.numel(); ++i) {
-    if (!std::isfinite(data[i])) {
-      Fail(absl::InvalidArgumentError(
-          absl::StrCat("tensor ", QuotedName(full_name), " holds a value that is not finite")));
-      return {};
+  return tensor;
+}
+
+at::Tensor ParameterReader::ReadChannelsLast(const std::string& name, const Shape& shape) {
+  const int64_t in = shape[1];
+  const int64_t taps = shape[2] * shape[3];
+  if (taps == 1) return ReadWhole(name, shape);  // the same order
+  const SafetensorsEntry* entry = Find(name, shape);
+  if (entry == nullptr) return {};
+  at::Tensor tensor = at::empty(
+      shape, at::TensorOptions().dtype(at::kFloat).memory_format(at::MemoryFormat::ChannelsLast));
+  float* data = tensor.mutable_data_ptr<float>();
+  const int64_t row = in * taps;
+  const int64_t rows_per_piece = std::max<int64_t>(1, kPieceElements / row);
+  std::vector<float> piece(std::min(rows_per_piece, shape[0]) * row);
+  for (int64_t first = 0; first < shape[0]; first += rows_per_piece) {
+    const int64_t rows = std::min(rows_per_piece, shape[0] - first);
+    if (!Read(name, *entry, first * row, absl::MakeSpan(piece.data(), rows * row))) return {};
+    for (int64_t r = 0; r < rows; ++r) {
+      ChannelsLast(piece.data() + r * row, in, taps, data + (first + r) * row);
     }
   }
   return tensor;
 }
 
-at::Tensor ParameterReader::Take(const std::string& name, const std::vector<int64_t>& shape) {
-  if (!status_.ok()) return {};
-  at::Tensor tensor = Read(name, shape);
+at::Tensor ParameterReader::Counted(at::Tensor tensor) {
   if (tensor.defined()) parameter_count_ += tensor.numel();
   return tensor;
 }
 
-void ParameterReader::CheckConstant(const std::string& name, const std::vector<int64_t>& shape,
-                                    float value) {
+at::Tensor ParameterReader::Take(const std::string& name, const Shape& shape) {
+  return Counted(ReadWhole(name, shape));
+}
+
+at::Tensor ParameterReader::TakeKernel(const std::string& name, const Shape& shape) {
+  return Counted(ReadChannelsLast(name, shape));
+}
+
+at::Tensor ParameterReader::TakeBuffer(const std::string& name, const Shape& shape) {
+  return ReadWhole(name, shape);
+}
+
+void ParameterReader::CheckBuffer(const std::string& name, const Shape& shape,
+                                  absl::Span<const double> values, double tolerance) {
   if (!status_.ok() || file_.tensors().count(prefix_ + name) == 0) return;
-  const at::Tensor tensor = Read(name, shape);
+  const at::Tensor tensor = ReadWhole(name, shape);
   if (!tensor.defined()) return;
   const float* data = tensor.const_data_ptr<float>();
-  for (int64_t i = 0; i < tensor.numel(); ++i) {
-    if (data[i] != value) {
-      Fail(absl::InvalidArgumentError(absl::StrCat("tensor ", QuotedName(prefix_ + name),
-                                                   " disagrees with the config: must be all ",
-                                                   value)));
-      return;
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (!(std::abs(data[i] - values[i]) <= tolerance * std::abs(values[i]))) {
+      return Fail(absl::InvalidArgumentError(absl::StrCat("tensor ", QuotedName(prefix_ + name),
+                                                          " disagrees with the config: element ", i,
+                                                          " must be ", values[i])));
     }
   }
 }

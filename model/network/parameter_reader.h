@@ -1,5 +1,4 @@
-// Hands out the parameters of a model file by name and shape, and knows at the end which ones
-// nobody asked for.
+// The parameters of a model file, and at the end which ones nobody asked for.
 #ifndef SKIPSTREAM_MODEL_NETWORK_PARAMETER_READER_H_
 #define SKIPSTREAM_MODEL_NETWORK_PARAMETER_READER_H_
 
@@ -8,37 +7,41 @@
 #include <string>
 #include <vector>
 
-#include "ATen/core/Tensor.h"
-#include "absl/status/status.h"
+#include "model/network/parameter_source.h"
 #include "model/network/safetensors.h"
 
 namespace skipstream {
 
-// The first error sticks and names the tensor; later calls return undefined tensors. A network is
-// built in one go and the reader asked once, with Finish(). Memory is taken only for tensors whose
-// shape the file confirms.
-class ParameterReader {
+// Every error names the tensor. Memory is taken only for tensors whose shape the file confirms, and
+// once: what is not stored as the network wants it is rearranged piece by piece as it is read.
+class ParameterReader final : public ParameterSource {
  public:
   // `file` outlives the reader. Only tensors whose name begins with `prefix` count, and they are
   // asked for without it.
   ParameterReader(const SafetensorsFile& file, std::string prefix);
 
-  // A float32 tensor of exactly this shape, all of it finite.
-  at::Tensor Take(const std::string& name, const std::vector<int64_t>& shape);
+  at::Tensor Take(const std::string& name, const Shape& shape) override;
+  at::Tensor TakeKernel(const std::string& name, const Shape& shape) override;
+  at::Tensor TakeBuffer(const std::string& name, const Shape& shape) override;
+  void CheckBuffer(const std::string& name, const Shape& shape, absl::Span<const double> values,
+                   double tolerance) override;
+  void Fail(absl::Status status) override;
 
-  // A constant buffer some writers store along: may be absent; else every element must be `value`.
-  void CheckConstant(const std::string& name, const std::vector<int64_t>& shape, float value);
-
-  void Fail(absl::Status status);
-
-  // Elements handed out so far.
+  // Elements of all parameters handed out so far.
   int64_t parameter_count() const { return parameter_count_; }
 
   // The first error; or an error naming a tensor nobody took.
   absl::Status Finish() const;
 
  private:
-  at::Tensor Read(const std::string& name, const std::vector<int64_t>& shape);
+  // Null, with a sticky error, unless the file has the tensor as it must be.
+  const SafetensorsEntry* Find(const std::string& name, const Shape& shape);
+  // Elements [first, first + out.size()) of the tensor, all finite; false with a sticky error.
+  bool Read(const std::string& name, const SafetensorsEntry& entry, uint64_t first,
+            absl::Span<float> out);
+  at::Tensor ReadWhole(const std::string& name, const Shape& shape);
+  at::Tensor ReadChannelsLast(const std::string& name, const Shape& shape);
+  at::Tensor Counted(at::Tensor tensor);
 
   const SafetensorsFile& file_;
   std::string prefix_;

@@ -113,11 +113,20 @@ absl::Status SafetensorsFile::Read(const SafetensorsEntry& entry, absl::Span<cha
     return absl::InternalError(
         absl::StrCat(path_, ": buffer of ", out.size(), " bytes for ", entry.bytes));
   }
-  absl::Status status = ReadAt(entry.offset, out);
+  return ReadPart(entry, 0, out);
+}
+
+absl::Status SafetensorsFile::ReadPart(const SafetensorsEntry& entry, uint64_t first,
+                                       absl::Span<char> out) const {
+  if (first > entry.bytes || out.size() > entry.bytes - first) {
+    return absl::InternalError(absl::StrCat(path_, ": ", out.size(), " bytes from ", first,
+                                            " of a tensor of ", entry.bytes));
+  }
+  absl::Status status = ReadAt(entry.offset + first, out);
   return status.ok() ? status : WithFile(path_, status);
 }
 
-absl::StatusOr<std::string> SafetensorsFile::Sha256() const {
+absl::StatusOr<std::string> SafetensorsFile::Sha256(const std::stop_token& stop) const {
   const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
                                                                         &EVP_MD_CTX_free);
   if (context == nullptr || EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) != 1) {
@@ -125,6 +134,7 @@ absl::StatusOr<std::string> SafetensorsFile::Sha256() const {
   }
   std::string chunk(std::min<uint64_t>(kHashChunkBytes, size_), '\0');
   for (uint64_t offset = 0; offset < size_;) {
+    if (stop.stop_requested()) return absl::CancelledError(absl::StrCat(path_, ": not hashed"));
     const size_t count = std::min<uint64_t>(chunk.size(), size_ - offset);
     if (absl::Status status = ReadAt(offset, absl::MakeSpan(chunk.data(), count)); !status.ok()) {
       return WithFile(path_, status);

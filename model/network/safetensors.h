@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <map>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -26,7 +27,8 @@ struct SafetensorsEntry {
   uint64_t bytes = 0;
 };
 
-// An open file whose header has been checked. Move-only; usable from one thread at a time.
+// An open file whose header has been checked. Move-only; its const methods may run on several
+// threads at once.
 class SafetensorsFile {
  public:
   // InvalidArgument, naming the file and the tensor or field, unless: the header lies inside the
@@ -48,8 +50,11 @@ class SafetensorsFile {
   // Fills `out`, which has exactly `entry.bytes` bytes. DataLoss if the file has shrunk meanwhile.
   absl::Status Read(const SafetensorsEntry& entry, absl::Span<char> out) const;
 
-  // SHA-256 of the whole file in lower-case hex. Reads all of it.
-  absl::StatusOr<std::string> Sha256() const;
+  // The same for out.size() bytes from byte `first` of the tensor on.
+  absl::Status ReadPart(const SafetensorsEntry& entry, uint64_t first, absl::Span<char> out) const;
+
+  // SHA-256 of the whole file in lower-case hex. Reads all of it, unless asked to stop: Cancelled.
+  absl::StatusOr<std::string> Sha256(const std::stop_token& stop = {}) const;
 
   static constexpr uint64_t kMaxHeaderBytes = 16 << 20;
 

@@ -1,93 +1,68 @@
 #include "model/network/song_unet_config.h"
 
-#include <algorithm>
+#include <array>
+#include <numeric>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "model/network/quoted_name.h"
+#include "absl/strings/str_join.h"
 #include "model/network/strict_json.h"
 
 namespace skipstream {
 namespace {
 
-constexpr int kMaxResolution = 1024;
-// Attention is quadratic in the number of pixels; above this one evaluation would hold up a device.
-constexpr int kMaxAttentionResolution = 128;
-constexpr int kMaxChannels = 1 << 16;
+constexpr size_t kMaxFilterLength = 16;
+constexpr double kMinFilterSum = 0.01;  // the filter is divided by it, twice
 
-void Unsupported(FieldReader& fields, const std::string& key, const std::string& value,
-                 const std::string& supported) {
-  fields.Fail(absl::UnimplementedError(
-      absl::StrCat("config: '", key, "' ", value, " is not supported; only ", supported, " is")));
-}
+template <typename Enum>
+using Choice = std::pair<const char*, Enum>;
 
-// A key that selects a variant of the network of which one is built.
-void ExpectString(FieldReader& fields, const std::string& key, const std::string& supported) {
-  std::string value = supported;
-  fields.String(key, &value);
-  if (value != supported) Unsupported(fields, key, QuotedName(value), QuotedName(supported));
-}
-
-void ExpectDdpmpp(FieldReader& fields) {
-  ExpectString(fields, "model_type", "SongUNet");
-  ExpectString(fields, "embedding_type", "positional");
-  ExpectString(fields, "encoder_type", "standard");
-  ExpectString(fields, "decoder_type", "standard");
-  int channel_mult_noise = 1;
-  fields.Integer("channel_mult_noise", 1, 64, &channel_mult_noise);
-  if (channel_mult_noise != 1) {
-    Unsupported(fields, "channel_mult_noise", absl::StrCat(channel_mult_noise), "1");
+template <typename Enum, size_t kCount>
+void ReadChoice(FieldReader& fields, const std::string& key,
+                const std::array<Choice<Enum>, kCount>& choices, Enum* value) {
+  if (!fields.Has(key)) return;
+  std::string text;
+  fields.String(key, &text);
+  for (const auto& [name, choice] : choices) {
+    if (text == name) {
+      *value = choice;
+      return;
+    }
   }
-  std::vector<int> resample_filter = {1, 1};
-  fields.Integers("resample_filter", 1, 64, 8, &resample_filter);
-  if (resample_filter != std::vector<int>{1, 1}) {
-    Unsupported(fields, "resample_filter", "other than a box", "[1, 1]");
-  }
-  bool use_fp16 = false;
-  fields.Boolean("use_fp16", &use_fp16);
-  if (use_fp16) Unsupported(fields, "use_fp16", "true", "false");
+  fields.Fail(key, absl::StrCat("must be ",
+                                absl::StrJoin(choices, " or ", [](std::string* out, const auto& c) {
+                                  absl::StrAppend(out, "'", c.first, "'");
+                                })));
 }
 
 }  // namespace
 
 SongUNetConfig ReadSongUNetConfig(FieldReader& fields) {
-  SongUNetConfig config;
-  ExpectDdpmpp(fields);
-  fields.Require("img_resolution");
-  fields.Require("img_channels");
-  fields.Integer("img_resolution", 1, kMaxResolution, &config.img_resolution);
-  fields.Integer("img_channels", 1, 16, &config.img_channels);
-  fields.Integer("label_dim", 0, 1 << 20, &config.label_dim);
-  fields.Integer("augment_dim", 0, 1 << 16, &config.augment_dim);
-  fields.Integer("model_channels", 4, kMaxChannels, &config.model_channels);
-  fields.Integers("channel_mult", 1, 64, 12, &config.channel_mult);
-  fields.Integer("channel_mult_emb", 1, 64, &config.channel_mult_emb);
-  fields.Integer("num_blocks", 1, 64, &config.num_blocks);
-  fields.Integers("attn_resolutions", 1, kMaxAttentionResolution, 16, &config.attn_resolutions);
-  double only_for_training = 0.0;
-  fields.Number("dropout", 0.0, 1.0, &only_for_training);
-  fields.Number("label_dropout", 0.0, 1.0, &only_for_training);
-
-  if (config.channel_mult.empty()) {
-    fields.Fail("channel_mult", "must not be empty");
-    return config;
+  using Config = SongUNetConfig;
+  Config config;
+  ReadUNetConfig(fields, config);
+  ReadChoice(fields, "embedding_type",
+             std::array{Choice<Config::Embedding>{"positional", Config::Embedding::kPositional},
+                        Choice<Config::Embedding>{"fourier", Config::Embedding::kFourier}},
+             &config.embedding_type);
+  ReadChoice(fields, "encoder_type",
+             std::array{Choice<Config::Encoder>{"standard", Config::Encoder::kStandard},
+                        Choice<Config::Encoder>{"skip", Config::Encoder::kSkip},
+                        Choice<Config::Encoder>{"residual", Config::Encoder::kResidual}},
+             &config.encoder_type);
+  ReadChoice(fields, "decoder_type",
+             std::array{Choice<Config::Decoder>{"standard", Config::Decoder::kStandard},
+                        Choice<Config::Decoder>{"skip", Config::Decoder::kSkip}},
+             &config.decoder_type);
+  fields.Integer("channel_mult_noise", 1, 64, &config.channel_mult_noise);
+  fields.Numbers("resample_filter", -64.0, 64.0, kMaxFilterLength, &config.resample_filter);
+  const std::vector<double>& filter = config.resample_filter;
+  if (filter.empty() || filter.size() % 2 != 0) {
+    fields.Fail("resample_filter", "must have an even number of entries");
   }
-  if (config.model_channels % 4 != 0) fields.Fail("model_channels", "must be a multiple of 4");
-  const int mult = *std::max_element(config.channel_mult.begin(), config.channel_mult.end());
-  if (int64_t{config.model_channels} * std::max(mult, config.channel_mult_emb) > kMaxChannels) {
-    fields.Fail("model_channels",
-                absl::StrCat("times the largest multiplier must be at most ", kMaxChannels));
-  }
-  if (config.img_resolution % (1 << (config.num_levels() - 1)) != 0) {
-    fields.Fail("img_resolution",
-                absl::StrCat("must be divisible by 2 once per level after the first of ",
-                             config.num_levels()));
-  }
-  // The innermost level always attends.
-  const int innermost = config.img_resolution >> (config.num_levels() - 1);
-  if (innermost > kMaxAttentionResolution) {
-    fields.Fail("channel_mult", absl::StrCat("must have enough levels to reach resolution ",
-                                             kMaxAttentionResolution, " or less"));
+  if (!(std::accumulate(filter.begin(), filter.end(), 0.0) >= kMinFilterSum)) {
+    fields.Fail("resample_filter", absl::StrCat("must sum to at least ", kMinFilterSum));
   }
   return config;
 }

@@ -13,12 +13,11 @@
 namespace skipstream {
 namespace {
 
-constexpr int64_t kShrink = 8;
 constexpr int64_t kSmallestWidth = 32;  // smaller dimensions are kernels, colours, classes
 
 }  // namespace
 
-EditableModel EditableModel::Small(const std::string& fixture) {
+EditableModel EditableModel::FromFixture(const std::string& fixture, int64_t shrink) {
   const std::string file = ReadFile(fixture);
   uint64_t length = 0;
   std::memcpy(&length, file.data(), sizeof(length));
@@ -29,7 +28,7 @@ EditableModel EditableModel::Small(const std::string& fixture) {
     Tensor tensor{"F32", {}, {}};
     int64_t elements = 1;
     for (int64_t dim : entry["shape"].get<std::vector<int64_t>>()) {
-      tensor.shape.push_back(dim >= kSmallestWidth ? dim / kShrink : dim);
+      tensor.shape.push_back(dim >= kSmallestWidth ? dim / shrink : dim);
       elements *= tensor.shape.back();
     }
     tensor.bytes = file.substr(8 + length + entry["data_offsets"][0].get<uint64_t>(),
@@ -38,7 +37,21 @@ EditableModel EditableModel::Small(const std::string& fixture) {
   }
   model.metadata["preconditioning"] = header["__metadata__"]["preconditioning"];
   model.metadata["config"] = header["__metadata__"]["config"];
-  model.SetConfig("model_channels", 4);
+  return model;
+}
+
+EditableModel EditableModel::Small(const std::string& fixture) {
+  constexpr int64_t kShrink = 8;
+  EditableModel model = FromFixture(fixture, kShrink);
+  const nlohmann::json config = nlohmann::json::parse(model.metadata["config"]);
+  model.SetConfig("model_channels", config["model_channels"].get<int64_t>() / kShrink);
+  if (config["model_type"] == "DhariwalUNet") {
+    std::erase_if(model.tensors, [](const auto& item) {
+      const std::string& name = item.first;
+      return name.find(".norm2.") != std::string::npos || name.find(".qkv.") != std::string::npos ||
+             name.find(".proj.") != std::string::npos;
+    });
+  }
   return model;
 }
 

@@ -15,6 +15,14 @@ namespace skipstream {
 
 inline constexpr char kDdpmppEdmFixture[] = "tests/data/reference/ddpmpp-edm.safetensors";
 inline constexpr char kDdpmppVpFixture[] = "tests/data/reference/ddpmpp-vp.safetensors";
+inline constexpr char kNcsnppVeFixture[] = "tests/data/reference/ncsnpp-ve.safetensors";
+inline constexpr char kAdmEdmFixture[] = "tests/data/reference/adm-edm.safetensors";
+inline constexpr char kSongVeSkipFixture[] =
+    "tests/data/reference/variant-song-ve-skip.safetensors";
+inline constexpr char kSongEdmResidualFixture[] =
+    "tests/data/reference/variant-song-edm-residual.safetensors";
+inline constexpr char kAdmIddpmFixture[] = "tests/data/reference/variant-adm-iddpm.safetensors";
+inline constexpr char kAdmCmFixture[] = "tests/data/reference/variant-adm-cm.safetensors";
 
 class EditableModel {
  public:
@@ -24,8 +32,10 @@ class EditableModel {
     std::string bytes;
   };
 
-  // The network of a fixture under the names of a model file, every width divided by 8: a file of
-  // tens of kilobytes that is still a whole DDPM++ network.
+  // The network of a fixture under the names of a model file.
+  static EditableModel Whole(const std::string& fixture) { return FromFixture(fixture, 1); }
+  // The same with every width divided by 8: a file of tens of kilobytes that is still a whole
+  // network, though an ADM one is too narrow for attention then.
   static EditableModel Small(const std::string& fixture);
 
   // Changes one key of the `config` metadata.
@@ -42,6 +52,9 @@ class EditableModel {
 
   std::map<std::string, std::string> metadata;
   std::map<std::string, Tensor> tensors;
+
+ private:
+  static EditableModel FromFixture(const std::string& fixture, int64_t shrink);
 };
 
 std::string ReadFile(const std::string& path);

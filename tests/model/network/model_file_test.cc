@@ -2,6 +2,8 @@
 
 #include <map>
 #include <string>
+#include <variant>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -45,15 +47,55 @@ void ExpectPresetRefused(const std::string& preset, const std::string& message) 
 TEST(ModelFileTest, AbsentConfigKeysTakeTheDdpmppDefaults) {
   const auto model = ParseModelMetadata(Minimal());
   ASSERT_TRUE(model.ok()) << model.status();
-  EXPECT_EQ(model->config.model_channels, 128);
-  EXPECT_THAT(model->config.channel_mult, ElementsAre(1, 2, 2, 2));
-  EXPECT_EQ(model->config.num_blocks, 4);
-  EXPECT_THAT(model->config.attn_resolutions, ElementsAre(16));
+  const auto& config = std::get<SongUNetConfig>(model->config);
+  EXPECT_EQ(config.model_channels, 128);
+  EXPECT_THAT(config.channel_mult, ElementsAre(1, 2, 2, 2));
+  EXPECT_EQ(config.num_blocks, 4);
+  EXPECT_THAT(config.attn_resolutions, ElementsAre(16));
+  EXPECT_EQ(config.embedding_type, SongUNetConfig::Embedding::kPositional);
+  EXPECT_EQ(config.encoder_type, SongUNetConfig::Encoder::kStandard);
+  EXPECT_EQ(config.decoder_type, SongUNetConfig::Decoder::kStandard);
+  EXPECT_EQ(config.noise_channels(), 128);
+  EXPECT_THAT(config.resample_filter, ElementsAre(1, 1));
   EXPECT_EQ(model->info.num_skips, 20);
   EXPECT_EQ(model->info.channels, 3);
   EXPECT_EQ(model->info.height, 32);
   EXPECT_EQ(model->info.num_classes, 2);
   EXPECT_EQ(model->info.architecture, "SongUNet");
+}
+
+TEST(ModelFileTest, ReadsEveryOptionOfTheSongUNet) {
+  Metadata metadata = Minimal();
+  metadata["config"] = R"({"img_resolution": 32, "img_channels": 3, "embedding_type": "fourier",
+      "encoder_type": "skip", "decoder_type": "skip", "channel_mult_noise": 2,
+      "resample_filter": [1, 3, 3, 1], "label_dropout": 0.1, "use_fp16": true})";
+  const auto model = ParseModelMetadata(metadata);
+  ASSERT_TRUE(model.ok()) << model.status();
+  const auto& config = std::get<SongUNetConfig>(model->config);
+  EXPECT_EQ(config.embedding_type, SongUNetConfig::Embedding::kFourier);
+  EXPECT_EQ(config.encoder_type, SongUNetConfig::Encoder::kSkip);
+  EXPECT_EQ(config.decoder_type, SongUNetConfig::Decoder::kSkip);
+  EXPECT_EQ(config.noise_channels(), 256);
+  EXPECT_THAT(config.resample_filter, ElementsAre(1, 3, 3, 1));
+  EXPECT_EQ(model->info.label_dropout, 0.1);
+}
+
+TEST(ModelFileTest, AbsentConfigKeysOfADhariwalUNetTakeTheAdmDefaults) {
+  Metadata metadata = Minimal();
+  metadata["preconditioning"] = "iDDPMPrecond";
+  metadata["config"] = R"({"img_resolution": 64, "img_channels": 3, "model_type": "DhariwalUNet"})";
+  const auto model = ParseModelMetadata(metadata);
+  ASSERT_TRUE(model.ok()) << model.status();
+  const auto& config = std::get<DhariwalUNetConfig>(model->config);
+  EXPECT_EQ(config.model_channels, 192);
+  EXPECT_THAT(config.channel_mult, ElementsAre(1, 2, 3, 4));
+  EXPECT_EQ(config.num_blocks, 3);
+  EXPECT_THAT(config.attn_resolutions, ElementsAre(32, 16, 8));
+  EXPECT_EQ(model->info.architecture, "DhariwalUNet");
+  EXPECT_EQ(model->info.num_skips, 16);
+  EXPECT_EQ(model->info.label_dropout, 0.0);
+  EXPECT_EQ(model->info.sigma_levels.size(), 1000u);
+  EXPECT_EQ(model->info.sigma_levels.front(), model->info.sigma_max);
 }
 
 TEST(ModelFileTest, ReadsClassesLicenseAndIgnoresForeignMetadata) {
@@ -100,7 +142,8 @@ TEST(ModelFileTest, ConfigValuesOutOfRangeAreNamed) {
   ExpectConfigRefused("img_channels", 0);
   ExpectConfigRefused("label_dim", -1);
   ExpectConfigRefused("augment_dim", -1);
-  ExpectConfigRefused("model_channels", 6);
+  ExpectConfigRefused("model_channels", 5);
+  ExpectConfigRefused("model_channels", 2);
   ExpectConfigRefused("model_channels", 1 << 20);
   ExpectConfigRefused("channel_mult", nlohmann::json::array());
   ExpectConfigRefused("channel_mult", nlohmann::json{1, 0});
@@ -114,19 +157,32 @@ TEST(ModelFileTest, ConfigValuesOutOfRangeAreNamed) {
   ExpectConfigRefused("sigma_data", 0);
   ExpectConfigRefused("sigma_max", -1);
   ExpectConfigRefused("use_fp16", 1);
+  ExpectConfigRefused("embedding_type", "learned");
+  ExpectConfigRefused("embedding_type", 1);
+  ExpectConfigRefused("encoder_type", "Skip");
+  ExpectConfigRefused("decoder_type", "residual");
+  ExpectConfigRefused("channel_mult_noise", 0);
+  ExpectConfigRefused("channel_mult_noise", 65);
+  ExpectConfigRefused("resample_filter", nlohmann::json::array());
+  ExpectConfigRefused("resample_filter", nlohmann::json{1, 2, 1});
+  ExpectConfigRefused("resample_filter", std::vector<int>(18, 1));
+  ExpectConfigRefused("resample_filter", nlohmann::json{1, -1});
+  ExpectConfigRefused("resample_filter", nlohmann::json{1, 1e9});
+  ExpectConfigRefused("resample_filter", nlohmann::json{1, "1"});
+  ExpectConfigRefused("model_type", 3);
 }
 
 TEST(ModelFileTest, UnknownConfigKeysAreNamed) { ExpectConfigRefused("num_heads", 4); }
 
 TEST(ModelFileTest, OtherNetworksAreUnimplementedNamingTheKey) {
-  const absl::StatusCode unimplemented = absl::StatusCode::kUnimplemented;
-  ExpectConfigRefused("model_type", "DhariwalUNet", unimplemented);
-  ExpectConfigRefused("embedding_type", "fourier", unimplemented);
-  ExpectConfigRefused("encoder_type", "residual", unimplemented);
-  ExpectConfigRefused("decoder_type", "skip", unimplemented);
-  ExpectConfigRefused("channel_mult_noise", 2, unimplemented);
-  ExpectConfigRefused("resample_filter", {1, 3, 3, 1}, unimplemented);
-  ExpectConfigRefused("use_fp16", true, unimplemented);
+  ExpectConfigRefused("model_type", "EDM2UNet", absl::StatusCode::kUnimplemented);
+}
+
+TEST(ModelFileTest, OptionsOfTheOtherFamilyAreUnknown) {
+  Metadata metadata = Minimal();
+  metadata["config"] = R"({"img_resolution": 32, "img_channels": 3, "model_type": "DhariwalUNet",
+                           "encoder_type": "standard"})";
+  ExpectRefused(metadata, "unknown key 'encoder_type'");
 }
 
 TEST(ModelFileTest, ClassesMustBeLabelDimDifferentNames) {

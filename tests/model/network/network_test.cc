@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -9,12 +10,14 @@
 
 #include "ATen/core/Tensor.h"
 #include "ATen/ops/empty.h"
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "model/network/layers.h"
 #include "model/network/parameter_reader.h"
 #include "model/network/safetensors.h"
 #include "tests/model/network/editable_model.h"
+#include "tests/model/network/shape_recorder.h"
 
 namespace skipstream {
 namespace {
@@ -85,27 +88,60 @@ TEST(NetworkTest, LoadsTheDefaultModel) {
 }
 
 TEST(NetworkTest, ResampleFiltersMayBeStoredOrNot) {
-  EditableModel model = EditableModel::Small(kDdpmppVpFixture);
-  ASSERT_TRUE(LoadContents(model.Serialize()).ok());
-  std::erase_if(model.tensors, [](const auto& item) {
-    return item.first.find("resample_filter") != std::string::npos;
-  });
-  ASSERT_TRUE(LoadContents(model.Serialize()).ok());
+  for (const char* fixture : {kDdpmppVpFixture, kNcsnppVeFixture, kAdmEdmFixture}) {
+    EditableModel model = EditableModel::Small(fixture);
+    ASSERT_TRUE(LoadContents(model.Serialize()).ok());
+    std::erase_if(model.tensors, [](const auto& item) {
+      return item.first.find("resample_filter") != std::string::npos;
+    });
+    ASSERT_TRUE(LoadContents(model.Serialize()).ok());
+  }
 }
 
-TEST(NetworkTest, AStoredFilterThatIsNotTheBoxIsRefused) {
-  EditableModel model = EditableModel::Small(kDdpmppVpFixture);
-  model.SetElement("model.enc.8x8_down.conv0.resample_filter", 1, 0.125f);
-  ExpectRefused(model, "'model.enc.8x8_down.conv0.resample_filter' disagrees with the config");
+TEST(NetworkTest, AStoredFilterThatIsNotTheConfiguredOneIsRefused) {
+  for (const char* fixture : {kDdpmppVpFixture, kNcsnppVeFixture, kAdmEdmFixture}) {
+    for (const char* layer : {"enc.8x8_down.conv0", "enc.8x8_down.skip", "dec.16x16_up.conv0"}) {
+      EditableModel model = EditableModel::Small(fixture);
+      const std::string name = absl::StrCat("model.", layer, ".resample_filter");
+      model.SetElement(name, 1, 0.125f);
+      ExpectRefused(model, "'" + name + "' disagrees with the config: element 1");
+    }
+  }
+  EditableModel model = EditableModel::Small(kNcsnppVeFixture);
+  model.SetElement("model.enc.8x8_aux_residual.resample_filter", 0, 0.125f);
+  ExpectRefused(model, "'model.enc.8x8_aux_residual.resample_filter' disagrees");
+  model = EditableModel::Small(kNcsnppVeFixture);
+  model.SetConfig("resample_filter", {1, 1});
+  ExpectRefused(model, "resample_filter' has shape [1, 1, 4, 4], must be [1, 1, 2, 2]");
+}
+
+TEST(NetworkTest, StoredLevelsMayBeThereOrNotButMustBeTheConfiguredOnes) {
+  const EditableModel whole = EditableModel::Whole(kAdmIddpmFixture);
+  EXPECT_TRUE(LoadContents(whole.Serialize()).ok());
+  EditableModel model = whole;
+  model.tensors.erase("u");
+  EXPECT_TRUE(LoadContents(model.Serialize()).ok());
+  model = whole;
+  model.SetElement("u", 500, 1.0f);
+  ExpectRefused(model, "'u' disagrees with the config: element 500");
+  model = whole;
+  model.SetConfig("M", 500);
+  ExpectRefused(model, "'u' has shape [1001], must be [501]");
+  // Only this preconditioner has levels to store.
+  model = whole;
+  model.metadata["preconditioning"] = "EDMPrecond";
+  ExpectRefused(model, "'model.out_conv.weight' has shape [6,");
 }
 
 TEST(NetworkTest, EveryMissingTensorIsNamed) {
-  const EditableModel whole = EditableModel::Small(kDdpmppEdmFixture);
-  for (const auto& [name, tensor] : whole.tensors) {
-    if (name.find("resample_filter") != std::string::npos) continue;
-    EditableModel model = whole;
-    model.tensors.erase(name);
-    ExpectRefused(model, "tensor '" + name + "' is missing");
+  for (const char* fixture : {kDdpmppEdmFixture, kNcsnppVeFixture, kAdmEdmFixture}) {
+    const EditableModel whole = EditableModel::Small(fixture);
+    for (const auto& [name, tensor] : whole.tensors) {
+      if (name.find("resample_filter") != std::string::npos) continue;
+      EditableModel model = whole;
+      model.tensors.erase(name);
+      ExpectRefused(model, "tensor '" + name + "' is missing");
+    }
   }
 }
 
@@ -155,10 +191,66 @@ TEST(NetworkTest, ChannelsThatDoNotFormEvenGroupsAreRefused) {
   const auto file = SafetensorsFile::Open(path);
   ASSERT_TRUE(file.ok()) << file.status();
   ParameterReader reader(*file, "");
-  const GroupNorm norm(reader, "norm", 132);
+  const GroupNorm norm(reader, "norm", 132, 1e-6f);
   EXPECT_THAT(std::string(reader.Finish().message()),
               HasSubstr("norm would split 132 channels into 32 groups"));
   unlink(path.c_str());
+}
+
+TEST(NetworkTest, ChannelsThatDoNotFormEvenHeadsAreRefused) {
+  ShapeRecorder recorder;
+  const Attention attention(recorder, "block", 224, 3);
+  EXPECT_THAT(std::string(recorder.status().message()),
+              HasSubstr("block.qkv would split 224 channels into 3 heads"));
+}
+
+TEST(NetworkTest, KernelsAreReadWholeWhateverThePieces) {
+  // Larger than what is read at once, in width and in number.
+  for (const std::vector<int64_t>& shape :
+       {std::vector<int64_t>{3, 9000, 3, 3}, std::vector<int64_t>{1500, 7, 3, 3},
+        std::vector<int64_t>{300, 301, 1, 1}}) {
+    const int64_t elements = ShapeRecorder::Elements(shape);
+    std::vector<float> values(elements);
+    for (int64_t i = 0; i < elements; ++i) values[i] = static_cast<float>(i % 65521);
+    EditableModel model;
+    model.tensors["k"] = {
+        "F32", shape,
+        std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float))};
+    const std::string path = WriteTemporaryFile(model.Serialize());
+    const auto file = SafetensorsFile::Open(path);
+    ASSERT_TRUE(file.ok()) << file.status();
+    ParameterReader reader(*file, "");
+    const at::Tensor kernel = reader.TakeKernel("k", shape);
+    const at::Tensor plain = reader.Take("k", shape);
+    EXPECT_TRUE(reader.Finish().ok()) << reader.Finish();
+    EXPECT_TRUE(kernel.is_contiguous(at::MemoryFormat::ChannelsLast));
+    EXPECT_TRUE(plain.is_contiguous());
+    EXPECT_EQ(reader.parameter_count(), 2 * elements);
+    for (const at::Tensor& tensor : {kernel.contiguous(), plain}) {
+      EXPECT_TRUE(std::equal(values.begin(), values.end(), tensor.const_data_ptr<float>()));
+    }
+    unlink(path.c_str());
+  }
+}
+
+TEST(NetworkTest, AValueThatIsNotFiniteIsFoundWhereverItIs) {
+  for (const size_t index : {size_t{0}, size_t{70000}, size_t{3 * 9000 * 9 - 1}}) {
+    EditableModel model;
+    model.tensors["k"] = {"F32", {3, 9000, 3, 3}, std::string(size_t{3} * 9000 * 9 * 4, '\0')};
+    model.SetElement("k", index, std::numeric_limits<float>::infinity());
+    const std::string path = WriteTemporaryFile(model.Serialize());
+    const auto file = SafetensorsFile::Open(path);
+    ASSERT_TRUE(file.ok()) << file.status();
+    for (const bool kernel : {false, true}) {
+      ParameterReader reader(*file, "");
+      const at::Tensor taken =
+          kernel ? reader.TakeKernel("k", {3, 9000, 3, 3}) : reader.Take("k", {3, 9000, 3, 3});
+      EXPECT_FALSE(taken.defined());
+      EXPECT_THAT(std::string(reader.Finish().message()),
+                  HasSubstr("'k' holds a value that is not"));
+    }
+    unlink(path.c_str());
+  }
 }
 
 TEST(NetworkTest, ARowDoesNotDependOnItsNeighbours) {
@@ -174,6 +266,20 @@ TEST(NetworkTest, ARowDoesNotDependOnItsNeighbours) {
     const auto first = together.begin() + static_cast<int64_t>(b * elements);
     // EDM bounds c_skip x + c_out F by a few units here.
     EXPECT_LT(LargestDifference(alone, {first, first + static_cast<int64_t>(elements)}), 1e-5);
+  }
+}
+
+TEST(NetworkTest, EverySkipCoefficientHasAnEffectInEveryFamily) {
+  for (const char* fixture : {kNcsnppVeFixture, kAdmEdmFixture}) {
+    const auto network = LoadSmall(fixture);
+    const std::vector<float> ones(network->info().num_skips, 1.0f);
+    const std::vector<float> plain = Denoised(*network, {1}, {{1.0, 1.0, -1, ones}});
+    for (size_t i = 0; i < ones.size(); ++i) {
+      std::vector<float> rho = ones;
+      rho[i] = 0.5f;
+      EXPECT_GT(LargestDifference(plain, Denoised(*network, {1}, {{1.0, 1.0, -1, rho}})), 1e-5)
+          << fixture << " " << i;
+    }
   }
 }
 

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <limits>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -59,6 +60,15 @@ TEST(SafetensorsTest, ReadsTensorsAndMetadataOfAWholeFile) {
   std::string bytes(4, '\0');
   ASSERT_TRUE(file->Read(b, absl::MakeSpan(bytes.data(), bytes.size())).ok());
   EXPECT_EQ(bytes, "abcd");
+  std::string part(3, '\0');
+  const SafetensorsEntry& a = file->tensors().at("a");
+  ASSERT_TRUE(file->ReadPart(a, 2, absl::MakeSpan(part.data(), part.size())).ok());
+  EXPECT_EQ(part, "\3\4\5");
+  for (const uint64_t first : {uint64_t{6}, uint64_t{9}, std::numeric_limits<uint64_t>::max()}) {
+    EXPECT_EQ(file->ReadPart(a, first, absl::MakeSpan(part.data(), part.size())).code(),
+              absl::StatusCode::kInternal)
+        << first;
+  }
   unlink(path.c_str());
 }
 
@@ -68,6 +78,16 @@ TEST(SafetensorsTest, HashesTheWholeFile) {
   ASSERT_TRUE(file.ok()) << file.status();
   // printf '\2\0\0\0\0\0\0\0{}' | sha256sum
   EXPECT_EQ(*file->Sha256(), "411a485216e432ece6b9af94fa32154cf79a2a56d4f81266baa50063f45092bd");
+  unlink(path.c_str());
+}
+
+TEST(SafetensorsTest, HashingCanBeStopped) {
+  const std::string path = WriteTemporaryFile(EditableModel::Assemble("{}", ""));
+  const auto file = SafetensorsFile::Open(path);
+  ASSERT_TRUE(file.ok()) << file.status();
+  std::stop_source source;
+  source.request_stop();
+  EXPECT_EQ(file->Sha256(source.get_token()).status().code(), absl::StatusCode::kCancelled);
   unlink(path.c_str());
 }
 

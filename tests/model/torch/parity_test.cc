@@ -30,8 +30,7 @@ TEST_P(ParityTest, AgreesWithTheReference) {
 INSTANTIATE_TEST_SUITE_P(Fixtures, ParityTest,
                          testing::Values(kDdpmppEdmFixture, kDdpmppVpFixture, kNcsnppVeFixture,
                                          kAdmEdmFixture, kSongVeSkipFixture,
-                                         kSongEdmResidualFixture, kAdmIddpmFixture,
-                                         kAdmCmFixture));
+                                         kSongEdmResidualFixture, kAdmIddpmFixture, kAdmCmFixture));
 
 // A fixture with the last element of one tensor changed by a factor.
 std::string SpoiltFixture(const std::string& name) {

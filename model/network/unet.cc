@@ -1,0 +1,23 @@
+#include "model/network/unet.h"
+
+#include <utility>
+
+#include "ATen/ops/cat.h"
+#include "absl/strings/str_cat.h"
+
+namespace skipstream {
+
+void SkipStack::Push(at::Tensor skip) { skips_.push_back(std::move(skip)); }
+
+at::Tensor SkipStack::Join(const at::Tensor& h) {
+  const at::Tensor scale = rho_.select(1, joined_++).view({-1, 1, 1, 1});
+  at::Tensor joined = at::cat({h, skips_.back().mul(scale)}, 1);
+  skips_.pop_back();
+  return joined;
+}
+
+std::string UNetLayerName(const char* half, int resolution, const std::string& layer) {
+  return absl::StrCat("model.", half, ".", resolution, "x", resolution, "_", layer);
+}
+
+}  // namespace skipstream
