@@ -13,7 +13,7 @@
 // noise   absent: the same at every level; or an object with exactly one of
 //                          "window": [sigma_lo, sigma_hi]
 //                          "ramp": "strongest_at_high_sigma" or "strongest_at_low_sigma"
-//                          "knots": [[sigma, strength], ...] sigma increasing, strength 0 to 1
+//                          "knots": [[sigma, strength], ...] sigma increasing, strength -1 to 1
 #ifndef SKIPSTREAM_MODEL_NETWORK_PRESETS_H_
 #define SKIPSTREAM_MODEL_NETWORK_PRESETS_H_
 

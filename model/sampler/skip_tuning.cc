@@ -57,9 +57,10 @@ absl::Status Validate(const KnotsNoise& noise) {
           absl::StrCat("knots[", i, "].sigma: must be above that of the knot before (",
                        noise.knots[i - 1].sigma, "); got ", knot.sigma));
     }
-    if (!(knot.strength >= 0.0 && knot.strength <= 1.0)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("knots[", i, "].strength: must be from 0 to 1; got ", knot.strength));
+    if (!(knot.strength >= kMinStrength && knot.strength <= kMaxStrength)) {
+      return absl::InvalidArgumentError(absl::StrCat("knots[", i, "].strength: must be from ",
+                                                     kMinStrength, " to ", kMaxStrength, "; got ",
+                                                     knot.strength));
     }
   }
   return absl::OkStatus();

@@ -15,6 +15,9 @@ namespace skipstream {
 
 inline constexpr double kMinRho = 0.0;
 inline constexpr double kMaxRho = 2.0;
+// A negative strength mirrors the depth profile about 1: -1 turns 0.9 into 1.1.
+inline constexpr double kMinStrength = -1.0;
+inline constexpr double kMaxStrength = 1.0;
 
 // --- Depth: one rho per skip, index 0 the deepest ("bottom"), K-1 the shallowest ("top"). ---
 
@@ -49,7 +52,7 @@ struct RampNoise {
 };
 struct NoiseKnot {
   double sigma = 0.0;     // > 0, strictly increasing from knot to knot
-  double strength = 0.0;  // 0 to 1
+  double strength = 0.0;  // kMinStrength to kMaxStrength
 };
 inline constexpr int kMaxNoiseKnots = 64;
 // Interpolated linearly in log sigma; constant beyond the outer knots.
@@ -76,7 +79,7 @@ struct SkipTuningPreset {
 absl::StatusOr<std::vector<double>> ExpandDepth(const DepthProfile& depth, int num_skips);
 
 // OK if the profile's own numbers are in range (finite except for sigma_hi, ordered,
-// strengths 0 to 1).
+// strengths in range).
 absl::Status ValidateNoise(const NoiseProfile& noise);
 
 // Strength at `sigma`; `lowest` and `highest` are the schedule's smallest and largest positive

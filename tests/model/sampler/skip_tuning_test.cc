@@ -152,7 +152,7 @@ TEST(ValidateNoiseTest, RefusesWhatIsOutOfRangeByName) {
     EXPECT_THAT(NoiseError(KnotsNoise{{{1.0, 0.5}, {bad, 0.5}}}), StartsWith("knots[1].sigma: "))
         << bad;
   }
-  for (double bad : {-0.1, 1.1, kNaN, kInf}) {
+  for (double bad : {-1.1, 1.1, kNaN, kInf}) {
     EXPECT_THAT(NoiseError(KnotsNoise{{{1.0, bad}}}), StartsWith("knots[0].strength: ")) << bad;
   }
 }
@@ -162,6 +162,7 @@ TEST(RhoAtStrengthTest, GoesFromOneToTheFullProfile) {
   EXPECT_THAT(RhoAtStrength(full, 0.0), ElementsAre(1.0f, 1.0f));
   EXPECT_THAT(RhoAtStrength(full, 0.5), ElementsAre(0.85f, 1.15f));
   EXPECT_THAT(RhoAtStrength(full, 1.0), ElementsAre(0.7f, 1.3f));
+  EXPECT_THAT(RhoAtStrength(full, -1.0), ElementsAre(1.3f, 0.7f));
 }
 
 // The uniform rho of a preset tells in these tests which one was found.
