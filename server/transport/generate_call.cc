@@ -400,8 +400,12 @@ class GenerateReactor final : public Stream {
 grpc::ServerWriteReactor<v1::GenerateEvent>* StartGenerateCall(
     std::shared_ptr<const GenerateEnvironment> environment, grpc::CallbackServerContext* context,
     const v1::GenerateRequest* request) {
+  // gRPC keeps its message until the call ends. A picture in it can be many times larger than what
+  // has become of it then, so it goes when it has been read.
+  v1::GenerateRequest taken;
+  taken.Swap(const_cast<v1::GenerateRequest*>(request));  // gRPC made it for this call alone
   auto* reactor = new GenerateReactor(std::move(environment), DeadlineOf(*context));
-  reactor->Start(*request);
+  reactor->Start(taken);
   return reactor;
 }
 
