@@ -18,6 +18,8 @@ from skipstream_convert.tensors import FloatArray
 
 Shape = tuple[int, ...]
 
+_HEAD_CHANNELS = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Network:
@@ -113,7 +115,8 @@ class _Blocks:
         yield from _conv(f"{name}.conv1", outputs, outputs, 3)
         if inputs != outputs or (resamples and self.projected):
             yield from _conv(f"{name}.skip", inputs, outputs, 1)
-        if attends:
+        # Heads of 64 channels in one family, a single one in the other: below 64 there is none.
+        if attends and not (self.adaptive and outputs < _HEAD_CHANNELS):
             yield from _norm(f"{name}.norm2", outputs)
             yield from _conv(f"{name}.qkv", outputs, 3 * outputs, 1)
             yield from _conv(f"{name}.proj", outputs, outputs, 1)

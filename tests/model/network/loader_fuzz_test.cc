@@ -119,7 +119,11 @@ TEST(LoaderFuzzTest, AnyModelFileGivesANetworkThatRunsOrAnError) {
     models.push_back(WithAllMetadata(EditableModel::Small(fixture)));
   }
   Counts good;
-  for (const EditableModel& model : models) Load(WriteTemporaryFile(model.Serialize()), good);
+  for (const EditableModel& model : models) {
+    const std::string path = WriteTemporaryFile(model.Serialize());
+    Load(path, good);
+    unlink(path.c_str());
+  }
   ASSERT_EQ(good.loaded, static_cast<int>(models.size()));
 
   const int64_t before = PeakKilobytes();

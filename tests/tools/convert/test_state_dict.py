@@ -25,7 +25,12 @@ from skipstream_convert.errors import ConvertError
 
 Container = Callable[[Mapping[str, Array | View]], bytes]
 
-FIXTURES = ("ddpmpp-edm", "ddpmpp-vp", "ncsnpp-ve", "adm-edm")
+FIXTURES = (
+    *("ddpmpp-edm", "ddpmpp-vp", "ncsnpp-ve", "adm-edm"),
+    *("variant-song-ve-skip", "variant-song-edm-residual", "variant-adm-cm"),
+)
+# No parameter tells these.
+WITHOUT_TRACE = ("sigma_min", "sigma_max", "sigma_data", "label_dropout", "use_fp16", "dropout")
 
 
 def assert_same(found: dict[str, Array], expected: dict[str, Array]) -> None:
@@ -42,14 +47,20 @@ def test_the_configuration_is_derived(name: str, container: Container) -> None:
     assert conversion.kind == "state_dict"
     assert_same(values(conversion), model.parameters)
     derived = dict(conversion.network.config)
-    # Of the resolutions with attention only those the network has leave a trace.
-    resolutions = [
-        model.config["img_resolution"] >> i for i in range(len(model.config["channel_mult"]))
+    # A resolution with attention leaves a trace if the network has it, and ADM's 64 channels to a
+    # head.
+    config = model.config
+    least = 64 if config["model_type"] == "DhariwalUNet" else 1
+    traced = [
+        config["img_resolution"] >> level
+        for level, multiplier in enumerate(config["channel_mult"])
+        if config["img_resolution"] >> level in config["attn_resolutions"]
+        and config["model_channels"] * multiplier >= least
     ]
-    traced = [r for r in resolutions if r in model.config["attn_resolutions"]]
     if name == "adm-edm":
         assert traced == [8]
-    expected = model.config | {"attn_resolutions": traced}
+    expected = {k: v for k, v in config.items() if k not in WITHOUT_TRACE}
+    expected["attn_resolutions"] = traced
     assert {key: derived[key] for key in expected} == expected
 
 
