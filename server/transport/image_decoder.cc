@@ -140,8 +140,7 @@ absl::StatusOr<Pixels> DecodePng(absl::string_view data, const PictureShape& sha
 absl::StatusOr<Pixels> DecodeWebp(absl::string_view data, const PictureShape& shape,
                                   int max_scale) {
   const auto* bytes = reinterpret_cast<const uint8_t*>(data.data());
-  const absl::Status broken =
-      absl::InvalidArgumentError("must be a valid WebP file, got a broken one");
+  absl::Status broken = absl::InvalidArgumentError("must be a valid WebP file, got a broken one");
   if (!IsWholeWebp(data)) return broken;
   WebPBitstreamFeatures features;
   if (WebPGetFeatures(bytes, data.size(), &features) != VP8_STATUS_OK) return broken;
