@@ -1,10 +1,12 @@
 #include "client/cc/skipstream_client.h"
 
+#include <grpcpp/client_context.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 #include <grpcpp/support/channel_arguments.h>
 
 #include <future>
+#include <memory>
 #include <thread>
 #include <utility>
 
@@ -23,11 +25,35 @@ std::shared_ptr<grpc::Channel> MakeChannel(const Client::Options& options) {
   // Retrying is ours (RetryPolicy); the channel only has to reconnect as fast as we come back.
   args.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
-  args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 50);
   args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
+  // In spite of its name the time that making a connection may take; a busy or distant server needs
+  // more than a moment.
+  args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
   // An http_proxy variable is meant for the web, not for a model server, often on this machine.
   args.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   return grpc::CreateCustomChannel(options.target, grpc::InsecureChannelCredentials(), args);
+}
+
+// gRPC's callback threads belong to all channels and servers of the process together; whichever is
+// released last stops them and waits for them. A call whose client is gone releases its channel on
+// such a thread, which would then wait for itself and go on with a queue that is deleted. A channel
+// that is never released (it leads nowhere) keeps the threads.
+void KeepCallbackThreads() {
+  struct Call {
+    grpc::ClientContext context;
+    v1::ListModelsRequest request;
+    v1::ListModelsResponse response;
+  };
+  static const v1::ImageGeneration::Stub* const stub = [] {
+    // Without credentials every call fails at once; the first one starts the threads.
+    auto* leads_nowhere =
+        v1::ImageGeneration::NewStub(grpc::CreateChannel("", /*creds=*/nullptr)).release();
+    auto call = std::make_shared<Call>();
+    leads_nowhere->async()->ListModels(&call->context, &call->request, &call->response,
+                                       [call](const grpc::Status&) {});
+    return leads_nowhere;
+  }();
+  (void)stub;
 }
 
 // Calls `attempt(context, response)` until it succeeds or the policy gives up.
@@ -53,7 +79,9 @@ absl::StatusOr<Response> CallWithRetries(const RetryPolicy& policy, absl::Time d
 Client::Client(const Options& options)
     : options_(options),
       channel_(MakeChannel(options)),
-      stub_(v1::ImageGeneration::NewStub(channel_)) {}
+      stub_(v1::ImageGeneration::NewStub(channel_)) {
+  KeepCallbackThreads();
+}
 
 Client::~Client() = default;
 

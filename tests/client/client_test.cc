@@ -285,7 +285,10 @@ TEST(ClientTest, AsynchronousCallsRunSideBySide) {
   Client client(FastRetries(server));
   AsyncCall calls[3];
   for (AsyncCall& call : calls) client.GenerateAsync(CatsAndDogs({1}), {}, call.OnDone());
-  for (AsyncCall& call : calls) EXPECT_TRUE(call.Wait().ok());
+  for (AsyncCall& call : calls) {
+    const auto result = call.Wait();
+    EXPECT_TRUE(result.ok()) << result.status();
+  }
 }
 
 TEST(ClientTest, CancelStopsTheCallOnTheServer) {
