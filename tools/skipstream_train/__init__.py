@@ -1,0 +1,1 @@
+"""Trains the networks that Skipstream serves; docs/training.md."""

@@ -1,0 +1,5 @@
+"""What a user can mend."""
+
+
+class TrainError(Exception):
+    """A configuration, data or file that cannot be used; the message says which and why."""
