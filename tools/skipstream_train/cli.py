@@ -93,7 +93,6 @@ def run(args: argparse.Namespace) -> int:
         config = dataclasses.replace(config, training=training)
     if args.threads < 1:
         raise TrainError("--threads must be at least 1")
-    torch.set_num_threads(args.threads)
     device = _device(args.device)
     args.folder.mkdir(parents=True, exist_ok=True)
     with locked(args.folder):
@@ -156,7 +155,7 @@ def _prepared(config: Config, args: argparse.Namespace, device: torch.device) ->
         if changed is not None:
             raise TrainError(f"{args.folder} was begun with another {changed}; use another folder")
     data = open_data(config, device)
-    trainer = Trainer(config, data, device)
+    trainer = Trainer(config, data, device, args.threads)
     if saved is not None:
         if saved.classes != data.classes:
             raise TrainError(f"{args.folder} was begun with other classes; use another folder")
@@ -165,7 +164,7 @@ def _prepared(config: Config, args: argparse.Namespace, device: torch.device) ->
     elif args.init is not None:
         trainer.start_from(model_file.read(args.init), args.init)
     count = sum(parameter.numel() for parameter in trainer.state.net.parameters())
-    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    threads = f", {args.threads} threads" if device.type == "cpu" else ""
     print(
         f"{count:,} parameters, {len(data.classes)} classes, {config.training.precision} on "
         f"{device.type}{threads}",

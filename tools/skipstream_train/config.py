@@ -42,7 +42,7 @@ class TrainingConfig:
     images: int  # where this run ends
     batch: int
     learning_rate: float
-    micro_batch: int = 0  # images through the network at a time; 0: the whole batch
+    micro_batch: int = 0  # images through the network at a time; 0: what suits the device
     warmup_images: int = 100_000
     cooldown_images: int = 0  # the learning rate falls to 0 over the last ones
     ema_half_life: int = 500_000

@@ -65,11 +65,14 @@ class Block(nn.Module):
             self.qkv = _conv(channels_out, 3 * channels_out, 1, gain=math.sqrt(0.2))
             self.proj = _conv(channels_out, channels_out, 1, gain=1e-5)
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+    def forward(self, x: Tensor, emb: Tensor, dropout: torch.Generator | None) -> Tensor:
         h = self.conv0(self._resampled(functional.silu(self.norm0(x))))
         h = h + self.affine(emb)[:, :, None, None]
         h = functional.silu(self.norm1(h))
-        h = self.conv1(functional.dropout(h, self.dropout, self.training))
+        if dropout is not None and self.dropout > 0:
+            kept = torch.empty_like(h).bernoulli_(1 - self.dropout, generator=dropout)
+            h = h * kept / (1 - self.dropout)
+        h = self.conv1(h)
         h = (h + (x if self.skip is None else self.skip(self._resampled(x)))) * HALF
         if self.attends:
             h = (h + self._attention(self.norm2(h))) * HALF
@@ -155,7 +158,12 @@ class SongUNet(nn.Module):
         self.dec = nn.ModuleDict(dec)
 
     def forward(
-        self, x: Tensor, c_noise: Tensor, labels: Tensor | None, rho: Tensor | None
+        self,
+        x: Tensor,
+        c_noise: Tensor,
+        labels: Tensor | None,
+        rho: Tensor | None,
+        dropout: torch.Generator | None,
     ) -> Tensor:
         """x [B, C, H, W]; c_noise [B]; labels [B, label_dim], zeros for no class; rho [B, K]."""
         angles = torch.outer(c_noise, self.frequencies)
@@ -169,7 +177,7 @@ class SongUNet(nn.Module):
         skips = []
         h = x
         for block in self.enc.values():
-            h = block(h, emb) if isinstance(block, Block) else block(h)
+            h = block(h, emb, dropout) if isinstance(block, Block) else block(h)
             skips.append(h)
         *blocks, norm, conv = self.dec.values()
         consumed = 0
@@ -180,7 +188,7 @@ class SongUNet(nn.Module):
                     skip = skip * rho[:, consumed, None, None, None]
                 consumed += 1
                 h = torch.cat([h, skip], dim=1)
-            h = block(h, emb)
+            h = block(h, emb, dropout)
         return conv(functional.silu(norm(h)))
 
 
@@ -194,13 +202,21 @@ class Denoiser(nn.Module):
         self.model = SongUNet(config)
 
     def forward(
-        self, x: Tensor, sigma: Tensor, labels: Tensor | None, rho: Tensor | None = None
+        self,
+        x: Tensor,
+        sigma: Tensor,
+        labels: Tensor | None,
+        rho: Tensor | None = None,
+        dropout: torch.Generator | None = None,
     ) -> Tensor:
-        """x [B, C, H, W] and sigma [B] in float32; so is the result, autocast or not."""
+        """x [B, C, H, W] and sigma [B] in float32; so is the result, autocast or not.
+
+        Drops out only with a generator for it.
+        """
         data = self.sigma_data
         s = sigma[:, None, None, None]
         total = (s**2 + data**2).sqrt()
-        f = self.model(x / total, sigma.log() / 4, labels, rho)
+        f = self.model(x / total, sigma.log() / 4, labels, rho, dropout)
         return data**2 / total**2 * x + s * data / total * f.float()
 
 

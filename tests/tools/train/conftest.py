@@ -11,12 +11,3 @@ TORCH = ROOT / ".deps" / "torch"
 subprocess.run([sys.executable, ROOT / "tools/dev/torch_python.py", TORCH], check=True)
 # At the end: what .venv has is not replaced. `helpers` is beside this file, `harness` in tests/e2e.
 sys.path += [str(TORCH), str(Path(__file__).parent), str(ROOT / "tests" / "e2e")]
-
-import pytest  # noqa: E402
-import torch  # noqa: E402
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    """Sums in a fixed order, so that equal runs are equal to the bit."""
-    torch.set_num_threads(1)

@@ -65,9 +65,9 @@ def small_config(folder: Path, **changes: Any) -> Config:
     return configs.parse(small(**changes), folder)
 
 
-def trainer_of(config: Config) -> Trainer:
+def trainer_of(config: Config, threads: int = 1) -> Trainer:
     data: Data = open_data(config, CPU)
-    return Trainer(config, data, CPU)
+    return Trainer(config, data, CPU, threads)
 
 
 def toml(text: dict[str, dict[str, Any]]) -> str:

@@ -128,10 +128,37 @@ def test_the_optimizer_is_adam() -> None:
 
 
 def test_micro_batches_change_the_memory_and_not_the_step(folder: Path) -> None:
-    whole = trainer_of(small_config(folder))
+    whole = trainer_of(small_config(folder, training__micro_batch=16))
     parts = trainer_of(small_config(folder, training__micro_batch=4))
     for _ in range(3):
         assert parts.step() == pytest.approx(whole.step(), rel=1e-4)
+
+
+def test_the_number_of_threads_does_not_change_a_bit(folder: Path) -> None:
+    config = small_config(folder, training__micro_batch=2, model__dropout=0.2)
+    one, several = (trainer_of(config, threads=threads) for threads in (1, 3))
+    for _ in range(3):
+        assert one.step() == several.step()
+    for name, value in one.state.ema.items():
+        assert torch.equal(value, several.state.ema[name]), name
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean(folder: Path) -> None:
+    """Seen through a block whose second convolution passes its middle taps on."""
+    config = small_config(folder, model__dropout=0.25)
+    block = trainer_of(config).state.net.model.enc["8x8_block0"]
+    with torch.no_grad():
+        for parameter in block.parameters():
+            parameter.zero_()
+        block.norm1.bias.fill_(1.0)
+        block.conv1.weight[:, :, 1, 1] = torch.eye(8)
+        x, emb = torch.zeros(64, 8, 8, 8), torch.zeros(64, 32)
+        whole = block(x, emb, None)
+        dropped = block(x, emb, torch.Generator().manual_seed(1))
+    kept = dropped != 0
+    torch.testing.assert_close(dropped[kept], whole[kept] / 0.75)
+    share = float(kept.float().mean())
+    assert share == pytest.approx(0.75, abs=6 * math.sqrt(0.1875 / kept.numel()))
 
 
 def test_the_gradient_is_clipped(folder: Path) -> None:
