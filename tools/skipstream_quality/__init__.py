@@ -1,0 +1,1 @@
+"""Measures what the service makes: exact decoding into parts, Fréchet distances, studies."""
