@@ -22,5 +22,7 @@ function(skipstream_test name)
   add_executable(${name} ${ARG_SRCS})
   target_link_libraries(${name} PRIVATE skipstream_options ${ARG_DEPS} GTest::gmock_main)
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-  set_tests_properties(${name} PROPERTIES TIMEOUT 300 LABELS "${ARG_LABELS}")
+  # Idle threads of LibTorch sleep instead of spinning: tests run side by side on the same cores.
+  set_tests_properties(${name} PROPERTIES TIMEOUT 300 LABELS "${ARG_LABELS}"
+    ENVIRONMENT OMP_WAIT_POLICY=passive)
 endfunction()

@@ -131,12 +131,13 @@ void DefineFlags(CLI::App& app, Flags& flags) {
   option("max_requests", flags.max_requests, "Requests accepted at a time")
       ->check(CLI::Range(int64_t{1}, int64_t{1'000'000}));
   option("max_evaluations", flags.max_evaluations,
-         "Network evaluations that accepted requests may add up to")
+         "Rows (network evaluations, guided ones twice) that accepted requests may add up to")
       ->check(CLI::Range(int64_t{1}, int64_t{1'000'000'000}));
   option("max_count", flags.limits.max_count, "Images per request")->check(CLI::Range(1, 1024));
-  // At least the NFE of a request that does not say; at most what a priority class outranks.
+  // At least the NFE of a request that does not say; at most what a priority class outranks, with
+  // two rows per guided evaluation.
   option("max_nfe", flags.limits.max_nfe, "Network evaluations per image")
-      ->check(CLI::Range(19, Scheduler::Options().rows_per_priority_class));
+      ->check(CLI::Range(19, Scheduler::Options().rows_per_priority_class / 2));
   option("max_scale", flags.limits.max_scale, "Enlargement of images")->check(CLI::Range(1, 64));
   option("encode_threads", flags.encode_threads, "Threads that encode images")
       ->check(CLI::Range(1, 256));

@@ -18,8 +18,8 @@ namespace {
 
 // Large enough that a request costs nothing beside its images, small enough for any server's limit.
 constexpr int kImagesPerRequest = 16;
-// Of a picture that a request carries; more than any server takes, less than a wrong file may cost.
-constexpr uint64_t kMaxInputBytes = 16 << 20;
+// Of a picture that a request carries: more does not fit into a request.
+constexpr uint64_t kMaxInputBytes = 4 << 20;
 
 absl::StatusOr<GenerateJob> PlanReplay(const std::string& file) {
   absl::StatusOr<v1::GenerateRequest> request = LoadRequest(file);

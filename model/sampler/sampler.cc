@@ -226,8 +226,9 @@ absl::StatusOr<SamplingPlan> CompilePlan(const SamplingParams& params) {
   }
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     SolverStep& step = plan.steps[i];
-    const double strength = NoiseStrength(params.skip_tuning.noise, step.sigma,
-                                          params.levels.back(), params.levels.front());
+    const double lowest = params.final_sigma > 0.0 ? params.final_sigma : params.levels.back();
+    const double strength =
+        NoiseStrength(params.skip_tuning.noise, step.sigma, lowest, params.levels.front());
     const double conditioning_sigma =
         params.conditioning_sigmas.empty() ? step.sigma : params.conditioning_sigmas[i];
     step.terms =

@@ -18,24 +18,24 @@ Admission::Admission(const Options& options, std::function<absl::Duration(int64_
     : options_(options), retry_after_(std::move(retry_after)) {}
 
 absl::StatusOr<AdmissionTicket> Admission::Admit(int64_t evaluations) {
-  int64_t requests = 0;
-  int64_t outstanding = 0;
-  {
-    std::lock_guard lock(mutex_);
-    if (closed_) {
-      absl::Status status = absl::UnavailableError("the server is draining");
-      SetReason(status, "DRAINING");
-      return status;
-    }
-    if (evaluations <= options_.max_evaluations - evaluations_ &&
-        requests_ < options_.max_requests) {
-      ++requests_;
-      evaluations_ += evaluations;
-      return AdmissionTicket(std::shared_ptr<const void>(
-          nullptr, [this, evaluations](const void*) { Release(evaluations); }));
-    }
-    requests = requests_;
-    outstanding = evaluations_;
+  std::lock_guard lock(mutex_);
+  if (absl::Status refusal = Refusal(evaluations); !refusal.ok()) return refusal;
+  ++requests_;
+  evaluations_ += evaluations;
+  return AdmissionTicket(std::shared_ptr<const void>(
+      nullptr, [this, evaluations](const void*) { Release(evaluations); }));
+}
+
+absl::Status Admission::Check(int64_t evaluations) const {
+  std::lock_guard lock(mutex_);
+  return Refusal(evaluations);
+}
+
+absl::Status Admission::Refusal(int64_t evaluations) const {
+  if (closed_) {
+    absl::Status status = absl::UnavailableError("the server is draining");
+    SetReason(status, "DRAINING");
+    return status;
   }
   if (evaluations > options_.max_evaluations) {
     absl::Status status = absl::ResourceExhaustedError(
@@ -44,14 +44,16 @@ absl::StatusOr<AdmissionTicket> Admission::Admit(int64_t evaluations) {
     SetReason(status, "REQUEST_TOO_LARGE");
     return status;
   }
-  absl::Status status = absl::ResourceExhaustedError(absl::StrCat(
-      "the queue is full: ", requests, " of ", options_.max_requests, " requests with ",
-      outstanding, " of ", options_.max_evaluations, " evaluations are accepted"));
-  SetReason(status, "QUEUE_FULL");
   // There is room once the excess is done, or, if the number of requests is the bound, once a
   // request of average size is.
-  int64_t until_room = std::max<int64_t>(0, outstanding + evaluations - options_.max_evaluations);
-  if (requests >= options_.max_requests) until_room = std::max(until_room, outstanding / requests);
+  int64_t until_room = evaluations_ + evaluations - options_.max_evaluations;
+  const bool has_place = requests_ < options_.max_requests;
+  if (until_room <= 0 && has_place) return absl::OkStatus();
+  if (!has_place) until_room = std::max(until_room, evaluations_ / requests_);
+  absl::Status status = absl::ResourceExhaustedError(absl::StrCat(
+      "the queue is full: ", requests_, " of ", options_.max_requests, " requests with ",
+      evaluations_, " of ", options_.max_evaluations, " evaluations are accepted"));
+  SetReason(status, "QUEUE_FULL");
   SetRetryAfter(status, std::max(kMinRetryAfter, retry_after_(until_room)));
   return status;
 }

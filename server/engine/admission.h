@@ -49,6 +49,9 @@ class Admission {
   //   UNAVAILABLE         reason DRAINING once Close() was called
   absl::StatusOr<AdmissionTicket> Admit(int64_t evaluations);
 
+  // OK if Admit would take such a request now, else its refusal. Takes nothing.
+  absl::Status Check(int64_t evaluations) const;
+
   // Refuses everything from now on; what was accepted goes on.
   void Close();
 
@@ -56,6 +59,8 @@ class Admission {
   int64_t outstanding_evaluations() const;
 
  private:
+  // Why such a request is refused now; OK if it is not. Needs mutex_.
+  absl::Status Refusal(int64_t evaluations) const;
   void Release(int64_t evaluations);
 
   const Options options_;

@@ -38,10 +38,11 @@ class Scheduler {
     // How long a sample has to wait to rank like one that needs one row less. Smaller: closer to
     // first come, first served. Larger: closer to least remaining work first.
     absl::Duration ageing_per_row = absl::Milliseconds(50);
-    // How many rows one priority class is worth. At least the rows of the longest plan, so that
+    // How many rows one priority class is worth. At least the rows of the longest plan (two per
+    // evaluation where it is guided), so that
     // class comes first among samples accepted together; times ageing_per_row it is how much later
     // a sample of the next class may arrive and still overtake.
-    int rows_per_priority_class = 2048;
+    int rows_per_priority_class = 4096;
   };
 
   // What a sample can contribute to one batch.

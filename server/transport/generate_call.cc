@@ -144,6 +144,14 @@ void GenerateCall::Start(const v1::GenerateRequest& request) {
 }
 
 absl::Status GenerateCall::Submit(const v1::GenerateRequest& request) {
+  // Decoding pictures costs something: not for a request that is refused anyway.
+  if (request.has_input_image()) {
+    absl::Status refusal = env_->admission.Check(/*evaluations=*/1);
+    if (!refusal.ok()) {
+      env_->metrics.rejected.With({GetReason(refusal)}).Increment();
+      return refusal;
+    }
+  }
   absl::StatusOr<ResolvedGeneration> resolved =
       ResolveRequest(request, env_->models, env_->limits, env_->draw_seed);
   if (!resolved.ok()) {
@@ -283,9 +291,12 @@ void GenerateCall::EncodePreview(int sample, int evaluations_done, const Pixels&
 void GenerateCall::EncodeImage(int sample, const Pixels& pixels, const SampleTimings& timings) {
   if (Stopped()) return;
   v1::GenerateRequest request = RequestForImage(*resolved_, sample);
-  absl::StatusOr<EncodedPicture> picture =
-      Encode(pixels, {{"Software", absl::StrCat("Skipstream ", env_->version)},
-                      {"skipstream.request", RequestAsJson(request)}});
+  std::vector<PngText> texts;
+  if (resolved_->format == PictureFormat::kPng) {
+    texts = {{"Software", absl::StrCat("Skipstream ", env_->version)},
+             {"skipstream.request", RequestAsJson(request)}};
+  }
+  absl::StatusOr<EncodedPicture> picture = Encode(pixels, texts);
   if (!picture.ok()) return Stop(picture.status());
 
   v1::GenerateEvent event =

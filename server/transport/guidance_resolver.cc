@@ -1,6 +1,5 @@
 #include "server/transport/guidance_resolver.h"
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -21,9 +20,17 @@ std::string ShapeOf(const NetworkInfo& model) {
 
 bool CheckGuide(const LoadedModel& guide, const NetworkInfo& model, Violations& violations) {
   const NetworkInfo& info = guide.info();
-  if (info.width == model.width && info.height == model.height && info.channels == model.channels &&
-      info.num_classes == model.num_classes) {
-    return true;
+  const bool has_shape = info.width == model.width && info.height == model.height &&
+                         info.channels == model.channels && info.num_classes == model.num_classes;
+  const bool may_differ_in_classes = !info.class_names.empty() && !model.class_names.empty() &&
+                                     info.class_names != model.class_names;
+  if (has_shape && !may_differ_in_classes) return true;
+  if (has_shape) {
+    violations.Add("guidance.guide_model",
+                   absl::StrCat("must name a model with the same classes in the same order; those "
+                                "of ",
+                                Quoted(guide.name()), " differ"));
+    return false;
   }
   violations.Add("guidance.guide_model",
                  absl::StrCat("must name a model of ", ShapeOf(model), ", like the guided one; ",
@@ -84,19 +91,21 @@ std::optional<Guidance> ResolveGuidance(const v1::Guidance& guidance, const Netw
   return resolved;
 }
 
-void CheckGuideLevels(const SamplingParams& params, const NetworkInfo& guide,
-                      Violations& violations) {
+void CheckGuideLevels(const SamplingPlan& plan, const NetworkInfo& guide, Violations& violations) {
   const SigmaRange range = AllowedSigmas(guide);
-  const Guidance& guidance = params.guidance;
-  const auto unknown = std::find_if(params.levels.begin(), params.levels.end(), [&](double sigma) {
-    const bool is_on = sigma >= guidance.sigma_lo && sigma <= guidance.sigma_hi;
-    return is_on && (sigma < range.min || sigma > range.max);
-  });
-  if (unknown == params.levels.end()) return;
-  violations.Add(
-      "guidance.guide_model",
-      absl::StrCat("knows noise levels between ", range.min, " and ", range.max,
-                   " only: set sigma_lo and sigma_hi, or choose other levels than ", *unknown));
+  for (const SolverStep& step : plan.steps) {
+    for (const DenoiserTerm& term : step.terms) {
+      if (term.network == 0) continue;
+      for (const double sigma : {step.sigma, term.conditioning_sigma}) {
+        if (sigma >= range.min && sigma <= range.max) continue;
+        violations.Add("guidance.guide_model",
+                       absl::StrCat("knows noise levels between ", range.min, " and ", range.max,
+                                    " only, and is evaluated at ", sigma,
+                                    " here: set sigma_lo and sigma_hi, or choose other levels"));
+        return;
+      }
+    }
+  }
 }
 
 v1::Guidance ToProto(const Guidance& guidance, const LoadedModel* guide) {

@@ -25,9 +25,8 @@ ModelReference GuideReference(const v1::Guidance& guidance);
 std::optional<Guidance> ResolveGuidance(const v1::Guidance& guidance, const NetworkInfo& model,
                                         const LoadedModel* guide, Violations& violations);
 
-// Adds a violation if the guide does not know a level of the schedule at which guidance is on.
-void CheckGuideLevels(const SamplingParams& params, const NetworkInfo& guide,
-                      Violations& violations);
+// Adds a violation if the plan evaluates the guide at a level it does not know, or tells it one.
+void CheckGuideLevels(const SamplingPlan& plan, const NetworkInfo& guide, Violations& violations);
 
 // True if any evaluation could have a second term.
 inline bool IsGuided(const Guidance& guidance) { return guidance.scale != 1.0; }

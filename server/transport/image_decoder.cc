@@ -161,9 +161,13 @@ absl::StatusOr<Pixels> DecodeWebp(absl::string_view data, const PictureShape& sh
 
 absl::StatusOr<Pixels> DecodePicture(absl::string_view data, const PictureShape& shape,
                                      int max_scale) {
-  if (absl::StartsWith(data, kPngSignature)) return DecodePng(data, shape, max_scale);
-  if (IsWebp(data)) return DecodeWebp(data, shape, max_scale);
   const size_t bytes = static_cast<size_t>(shape.height) * shape.width * shape.channels;
+  if (absl::StartsWith(data, kPngSignature) || IsWebp(data)) {
+    absl::StatusOr<Pixels> pixels =
+        IsWebp(data) ? DecodeWebp(data, shape, max_scale) : DecodePng(data, shape, max_scale);
+    // Raw values may begin like a file.
+    if (pixels.ok() || data.size() != bytes) return pixels;
+  }
   if (data.size() != bytes) {
     return absl::InvalidArgumentError(absl::StrCat(
         "must be a PNG or WebP file, or ", bytes, " raw values (", shape.height, " rows of ",

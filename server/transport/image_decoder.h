@@ -16,12 +16,12 @@ struct PictureShape {
 };
 
 // Decodes a PNG or WebP file, which its first bytes tell, or takes `data` as raw 8-bit values
-// [height, width, channels]. A file's picture has the size of `shape`, or a whole multiple of it up
-// to `max_scale` times, which is averaged down. Colour becomes luma (Rec. 601) where `shape` is
-// grey, grey is repeated where it is RGB; 16-bit samples are rounded; alpha, gamma and colour
-// profiles are ignored, and so is what comes behind the end of a PNG.
-// For hostile files: nothing is allocated before the size is known to be valid, and then in
-// proportion to it. InvalidArgument says what `data` must be.
+// [height, width, channels], also where they begin like a file but are none. A file's picture has
+// the size of `shape`, or a whole multiple of it up to `max_scale` times, which is averaged down.
+// Colour becomes luma (Rec. 601) where `shape` is grey, grey is repeated where it is RGB; 16-bit
+// samples are rounded; alpha, gamma and colour profiles are ignored, and so is what comes behind
+// the end of a PNG. For hostile files: nothing is allocated before the size is known to be valid,
+// and then in proportion to it. InvalidArgument says what `data` must be.
 absl::StatusOr<Pixels> DecodePicture(absl::string_view data, const PictureShape& shape,
                                      int max_scale);
 

@@ -69,6 +69,15 @@ std::optional<ResolvedInputImage> ResolveInputImage(const v1::InputImage& image,
   return ResolvedInputImage{*std::move(picture), std::move(mask)};
 }
 
+void CheckCountWithPicture(int count, int64_t bytes, Violations& violations) {
+  const int64_t most = MaxCountWithPicture(bytes);
+  if (count <= most) return;
+  violations.Add("count", absl::StrCat("must be at most ", most,
+                                       " with an input image of this size, which travels with each "
+                                       "finished image, got ",
+                                       count));
+}
+
 v1::InputImage ToProto(const ResolvedInputImage& image) {
   v1::InputImage proto;
   proto.set_picture(std::string(image.picture.data.begin(), image.picture.data.end()));

@@ -34,6 +34,9 @@ std::optional<ResolvedInputImage> ResolveInputImage(const v1::InputImage& image,
                                                     const RequestLimits& limits,
                                                     Violations& violations);
 
+// Adds a violation of `count` if so many images would carry `bytes` of an input image too often.
+void CheckCountWithPicture(int count, int64_t bytes, Violations& violations);
+
 // Raw values, no strength: explicit levels say where the sample starts.
 v1::InputImage ToProto(const ResolvedInputImage& image);
 

@@ -1,15 +1,19 @@
 #include "server/transport/picture_limits.h"
 
+#include <algorithm>
+
 namespace skipstream {
 namespace {
 
 // Everything in a finished image's event but pictures: levels, rho, the overhead of a PNG.
 constexpr int64_t kMessageOverhead = 128 << 10;
 
+// An input image in an event: as it is, and as base64 in a PNG's text.
+int64_t CarriedBytes(int64_t given_bytes) { return given_bytes + (given_bytes + 2) / 3 * 4; }
+
 bool Fits(int64_t picture_bytes, int64_t given_bytes) {
-  const int64_t as_base64 = (given_bytes + 2) / 3 * 4;
   return picture_bytes <= kMaxPictureBytes &&
-         picture_bytes + given_bytes + as_base64 + kMessageOverhead <= kClientMessageBytes;
+         picture_bytes + CarriedBytes(given_bytes) + kMessageOverhead <= kClientMessageBytes;
 }
 
 }  // namespace
@@ -25,6 +29,10 @@ int MaxScale(const NetworkInfo& model, const RequestLimits& limits, int64_t give
     ++scale;
   }
   return scale;
+}
+
+int64_t MaxCountWithPicture(int64_t given_bytes) {
+  return std::max<int64_t>(1, kMaxRepeatedBytes / CarriedBytes(given_bytes));
 }
 
 bool FitsIntoMessage(const NetworkInfo& model, int64_t given_bytes) {

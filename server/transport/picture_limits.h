@@ -25,6 +25,12 @@ int64_t MaskBytes(const NetworkInfo& model);
 // and in a PNG's text), has to fit into a message.
 int MaxScale(const NetworkInfo& model, const RequestLimits& limits, int64_t given_bytes = 0);
 
+// Every finished image carries the input image, so that many of them bring it back many times: how
+// many images a request with `given_bytes` of it may ask for, so that this stays below
+// kMaxRepeatedBytes. At least 1.
+inline constexpr int64_t kMaxRepeatedBytes = 32 << 20;
+int64_t MaxCountWithPicture(int64_t given_bytes);
+
 // Whether images fit into messages that way at scale 1.
 bool FitsIntoMessage(const NetworkInfo& model, int64_t given_bytes);
 

@@ -173,6 +173,12 @@ absl::StatusOr<ResolvedGeneration> ResolveRequest(const v1::GenerateRequest& req
   if (const std::optional<int> count = ResolveCount(request, limits, violations)) {
     seeds = ResolveSeeds(request, *count, draw_seed, violations);
     if (seeds) classes = ResolveClasses(request.classes(), info, *seeds, violations);
+    if (image) CheckCountWithPicture(*count, image->bytes(), violations);
+  }
+  if (image && image->mask && params && params->final_sigma > 0.0) {
+    violations.Add("sampler.final_step",
+                   "must be FINAL_STEP_ZERO with input_image.mask: otherwise noise of the lowest "
+                   "level stays in what the mask keeps");
   }
   if (!violations.empty()) return violations.ToStatus();
 
@@ -180,12 +186,13 @@ absl::StatusOr<ResolvedGeneration> ResolveRequest(const v1::GenerateRequest& req
   params->num_skips = info.num_skips;
   params->starts_from_image = image.has_value();
   const bool is_guided = IsGuided(*guidance);
-  if (is_guided) {
-    params->guidance = *guidance;
-    if (guide != nullptr) CheckGuideLevels(*params, guide->info(), violations);
-  }
+  if (is_guided) params->guidance = *guidance;
   const absl::StatusOr<SamplingPlan> plan = CompilePlan(*params);
-  if (!plan.ok()) violations.Add("sampler", std::string(plan.status().message()));
+  if (!plan.ok()) {
+    violations.Add("sampler", std::string(plan.status().message()));
+  } else if (guide != nullptr) {
+    CheckGuideLevels(*plan, guide->info(), violations);
+  }
   if (!violations.empty()) return violations.ToStatus();
 
   ResolvedGeneration resolved;

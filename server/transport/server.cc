@@ -23,6 +23,8 @@ namespace skipstream {
 namespace {
 
 constexpr int kMaxStreamsPerConnection = 1024;
+// What gRPC may hold for requests that are still arriving and for answers not yet sent.
+constexpr size_t kMaxTransportBytes = size_t{1} << 30;
 // A dead client is noticed after half a minute of silence, also while it waits for its turn.
 constexpr int kKeepaliveTimeMs = 20'000;
 constexpr int kKeepaliveTimeoutMs = 10'000;
@@ -84,6 +86,7 @@ class Server::Impl {
     builder.RegisterService(&generation_);
     builder.RegisterService(&control_);
     builder.SetMaxReceiveMessageSize(static_cast<int>(kMaxRequestBytes));
+    builder.SetResourceQuota(grpc::ResourceQuota("skipstream").Resize(kMaxTransportBytes));
     // A second server on the same port is a mistake, not a way to share the load.
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);

@@ -214,8 +214,8 @@ TEST_F(InputImageTest, WhatCannotBeAPictureIsRefusedWithFlagAndFile) {
   EXPECT_THAT(Message(Plan("--image " + good + " --mask " + File("empty", "")).status()),
               AllOf(HasSubstr("--mask: "), HasSubstr("empty is empty")));
   const std::string large = File("large", "");
-  std::filesystem::resize_file(large, (16 << 20) + 1);
-  EXPECT_THAT(Message(Plan("--image " + large).status()), HasSubstr("larger than 16777216 bytes"));
+  std::filesystem::resize_file(large, (4 << 20) + 1);
+  EXPECT_THAT(Message(Plan("--image " + large).status()), HasSubstr("larger than 4194304 bytes"));
   EXPECT_TRUE(Plan("--image " + good).ok());
 }
 

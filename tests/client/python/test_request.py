@@ -245,8 +245,8 @@ def test_what_cannot_be_a_picture_is_refused(tmp_path: Path) -> None:
         skipstream.make_request(input_image=tmp_path / "none.png")
     large = tmp_path / "large"
     with large.open("wb") as file:
-        file.truncate((16 << 20) + 1)
-    with pytest.raises(ValueError, match="picture is larger than 16777216 bytes"):
+        file.truncate((4 << 20) + 1)
+    with pytest.raises(ValueError, match="picture is larger than 4194304 bytes"):
         skipstream.make_request(input_image=large)
     with pytest.raises(ValueError, match="mask is empty"):
         skipstream.make_request(input_image=skipstream.InputImage(b"x", mask=b""))

@@ -346,6 +346,15 @@ TEST(CompilePlanTest, RampSpansTheLevelsOfTheSchedule) {
   EXPECT_EQ(plan.steps[2].terms[0].rho[0], 1.0f);
 }
 
+TEST(CompilePlanTest, RampEndsAtTheFinalLevel) {
+  SamplingParams params = Params(Solver::kHeun, {100.0, 1.0});
+  params.final_sigma = 0.01;
+  params.skip_tuning = {.depth = UniformDepth{0.5}, .noise = RampNoise{true}};
+  const SamplingPlan plan = Compiled(params);
+  EXPECT_FLOAT_EQ(plan.steps[2].terms[0].rho[0], 0.75f);  // at 1
+  EXPECT_EQ(plan.steps[3].terms[0].rho[0], 1.0f);         // the corrector at 0.01
+}
+
 TEST(CompilePlanTest, RefusesWhatIsOutOfRangeByName) {
   const SamplingParams good = Params(Solver::kHeun, {80.0, 5.0});
   EXPECT_EQ(CompileError(good), "");

@@ -118,5 +118,19 @@ TEST(AdmissionTest, NeverExceedsItsBoundsUnderConcurrentRequests) {
   EXPECT_EQ(admission.outstanding_evaluations(), 0);
 }
 
+TEST(AdmissionTest, CheckSaysWhatAdmitWouldAndTakesNothing) {
+  Admission admission({.max_requests = 1, .max_evaluations = 10},
+                      [](int64_t) { return absl::Seconds(1); });
+  EXPECT_TRUE(admission.Check(10).ok());
+  EXPECT_EQ(GetReason(admission.Check(11)), "REQUEST_TOO_LARGE");
+  EXPECT_EQ(admission.outstanding_requests(), 0);
+  const auto ticket = admission.Admit(10);
+  ASSERT_TRUE(ticket.ok());
+  EXPECT_EQ(GetReason(admission.Check(1)), "QUEUE_FULL");
+  EXPECT_TRUE(GetRetryAfter(admission.Check(1)).has_value());
+  admission.Close();
+  EXPECT_EQ(GetReason(admission.Check(1)), "DRAINING");
+}
+
 }  // namespace
 }  // namespace skipstream

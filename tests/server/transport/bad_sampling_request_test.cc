@@ -184,7 +184,23 @@ const BadRequest kBadSampling[] = {
     {"GuideDoesNotKnowTheLevels",
      "guidance { scale: 2 guide_model: 'distilled' } sampler { sigma_max: 90 }",
      "guidance.guide_model", "knows noise levels between 0.004 and 80 only"},
+    {"GuideDoesNotKnowTheFinalLevel",
+     "guidance { scale: 2 guide_model: 'distilled' } sampler { explicit_levels { sigmas: [5, 1, "
+     "0.001] "
+     "} final_step: FINAL_STEP_SIGMA_MIN }",
+     "guidance.guide_model", "only, and is evaluated at 0.001 here"},
+    {"GuideDoesNotKnowWhereChurnGoes",
+     "guidance { scale: 2 guide_model: 'distilled' } sampler { churn { s_churn: 100 } }",
+     "guidance.guide_model", "knows noise levels between 0.004 and 80 only"},
+    {"GuideIsToldALevelItDoesNotKnow",
+     "guidance { scale: 2 guide_model: 'distilled' } sampler { solver: SOLVER_EULER "
+     "explicit_levels { sigmas: [5, 1] } conditioning_sigmas: [1000, 1] }",
+     "guidance.guide_model", "only, and is evaluated at 1000 here"},
     // input image
+    {"MaskWithoutTheStepToZero",
+     absl::StrCat("input_image { ", kPicture, " ", kMask,
+                  " } sampler { nfe: 18 final_step: FINAL_STEP_SIGMA_MIN }"),
+     "sampler.final_step", "must be FINAL_STEP_ZERO with input_image.mask"},
     {"PictureMissing", "input_image { }", "input_image.picture", "must be set"},
     {"PictureMissingWithMask", absl::StrCat("input_image { ", kMask, " }"), "input_image.picture",
      "must be set"},

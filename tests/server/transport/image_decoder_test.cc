@@ -120,6 +120,17 @@ TEST(ImageDecoderTest, APictureOfTheRightSizeIsTakenAsItIs) {
   EXPECT_EQ(Decoded(std::string(grey.data.begin(), grey.data.end()), kGrey), grey.data);
 }
 
+TEST(ImageDecoderTest, RawValuesMayBeginLikeAFile) {
+  for (const std::string& beginning :
+       {std::string("\x89PNG\r\n\x1a\n"), std::string("RIFF\4\0\0\0WEBP", 12)}) {
+    const std::string raw = beginning + std::string(48 - beginning.size(), 'x');
+    const absl::StatusOr<Pixels> pixels =
+        DecodePicture(raw, {.height = 4, .width = 4, .channels = 3}, 1);
+    ASSERT_TRUE(pixels.ok()) << pixels.status();
+    EXPECT_EQ(std::string(pixels->data.begin(), pixels->data.end()), raw);
+  }
+}
+
 TEST(ImageDecoderTest, GreyIsRepeatedForAnRgbModel) {
   const Pixels grey = SomePixels(5, 4, 1);
   const std::vector<uint8_t> rgb = Decoded(Png(grey), kRgb);

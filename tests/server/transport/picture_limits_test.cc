@@ -32,6 +32,13 @@ TEST(PictureLimitsTest, AGivenPictureLeavesLessRoomInAMessage) {
   EXPECT_TRUE(FitsIntoMessage(large, PictureBytes(large) + MaskBytes(large)));
 }
 
+TEST(PictureLimitsTest, ManyImagesBringALargePictureBackAFewTimesOnly) {
+  EXPECT_GE(MaxCountWithPicture(PictureBytes(Square(273))), 64);
+  EXPECT_LT(MaxCountWithPicture(PictureBytes(Square(274))), 64);
+  EXPECT_EQ(MaxCountWithPicture(PictureBytes(Square(512))), 18);
+  EXPECT_EQ(MaxCountWithPicture(int64_t{1} << 40), 1);
+}
+
 TEST(PictureLimitsTest, SomePicturesAreTooLargeToBeGiven) {
   const auto fits = [](int pixels, bool with_mask) {
     const NetworkInfo info = Square(pixels);

@@ -328,6 +328,21 @@ TEST_F(SamplingRequestTest, AGuideNeedsToKnowTheLevelsWhereItGuides) {
                   .ok());
 }
 
+TEST_F(SamplingRequestTest, AGuideHasTheClassesOfTheModelInTheSameOrder) {
+  PuppetExecutor::Options options;
+  options.info = FruitInfo();
+  std::swap(options.info.class_names[0], options.info.class_names[1]);
+  PuppetExecutor executor(options);
+  ModelRegistry registry;
+  ASSERT_TRUE(registry.Add(*LoadedModel::Load(models_.fruit_executor, "fruit", "a")).ok());
+  ASSERT_TRUE(registry.Add(*LoadedModel::Load(executor, "swapped", "b")).ok());
+  const absl::Status status =
+      ResolveRequest(Request("guidance { scale: 2 guide_model: 'swapped' }"), registry,
+                     RequestLimits(), [] { return 7u; })
+          .status();
+  EXPECT_THAT(std::string(status.message()), HasSubstr("the same classes in the same order"));
+}
+
 TEST_F(SamplingRequestTest, AnUnknownGuideIsNotFoundByName) {
   const absl::Status status =
       TryResolve(Request("guidance { scale: 2 guide_model: 'nobody' }")).status();

@@ -20,6 +20,7 @@ from checkpoints import (
     Storage,
     View,
     dumps,
+    edm_network,
     edm_pickle,
     fixture,
     legacy_file,
@@ -194,6 +195,67 @@ def nested_storages(depth: int) -> bytes:
     return snapshot(call("torch.storage", "_load_from_bytes", data))
 
 
+def repeated(function: bytes, arguments: bytes, count: int) -> bytes:
+    """A list of what one function makes of the same arguments: five bytes each."""
+    head = PROTO4 + function + b"q\x00" + arguments + b"q\x01" + pickle.POP + pickle.POP
+    return head + b"](" + b"h\x00h\x01R" * count + b"e."
+
+
+def one_list(item: bytes, count: int) -> bytes:
+    """A tuple of it."""
+    return b"](" + item * count + b"e\x85"
+
+
+def encoded_text() -> bytes:
+    long_text = pickle.BINUNICODE + struct.pack("<I", 1 << 20) + b"x" * (1 << 20)
+    return repeated(name("_codecs", "encode"), long_text + text("latin1") + b"\x86", 30_000)
+
+
+def arrays_of_a_buffer() -> bytes:
+    buffer = pickle.BINBYTES + struct.pack("<I", 8 * 4096) + bytes(8 * 4096)
+    dtype = name("numpy", "dtype") + text("f8") + b"\x89\x88\x87R"
+    arguments = b"(" + buffer + dtype + b"M\x00\x10\x85" + text("C") + b"t"
+    return repeated(name("numpy.core.numeric", "_frombuffer"), arguments, 30_000)
+
+
+def numpy_array(code: str, shape: tuple[int, ...], raw: bytes) -> Call:
+    dtype = Call(Name("numpy", "dtype"), (code, False, True), (3, "<", None, None, None, -1, -1, 0))
+    ndarray = (Name("numpy", "ndarray"), (0,), b"b")
+    state = (1, shape, dtype, False, raw)
+    return Call(Name("numpy.core.multiarray", "_reconstruct"), ndarray, state)
+
+
+def many_arguments_of_one_list(count: int) -> bytes:
+    shared = [1] * 256
+    config = small_fixture().config | {f"k{i}": shared for i in range(count)}
+    # So large a file may have so many operations.
+    return dumps({"ema": edm_network("EDMPrecond", {}, config), "padding": bytes(8 << 20)})
+
+
+def one_state_dict_in_many_places(count: int) -> bytes:
+    storage = Storage(np.zeros(1 << 21, "<f4"))
+    tensor = rebuild(View(storage, 0, (1,), (1,)), storage.identity())
+    inner = {f"t{i}": tensor for i in range(count)} | {"map_layer0.weight": tensor}
+    return zip_file({f"d{i}": inner for i in range(count)}, [storage])
+
+
+def many_levels(count: int) -> bytes:
+    storage = Storage(np.zeros(16, "<f4"))
+    weight = rebuild(View(storage, 0, (4, 1, 1, 1), (1,) * 4), storage.identity())
+    linear = rebuild(View(storage, 0, (4, 4), (4, 1)), storage.identity())
+    tensors = {"map_layer0.weight": linear, f"enc.{count}x{count}_conv.weight": weight}
+    for r in range(1, count + 1):
+        for block in range(3):
+            tensors[f"enc.{r}x{r}_block{block}.conv1.weight"] = weight
+    return zip_file(tensors, [storage])
+
+
+def colliding_integers(count: int) -> list[bytes]:
+    """Multiples of 2^61 - 1: their hash is 0."""
+    numbers = (i * ((1 << 61) - 1) for i in range(1, count + 1))
+    return [pickle.LONG1 + b"\x0a" + number.to_bytes(10, "little") for number in numbers]
+
+
 def frozen(data: bytes) -> Callable[[], bytes]:
     return lambda: data
 
@@ -331,6 +393,46 @@ HOSTILE_FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     "deep-marks": (frozen(PROTO4 + b"(" * 90_000), "needs 1 bytes where 0 are left"),
     "million-sets": (frozen(PROTO4 + b"\x8f" * 1_000_000), "more operations than"),
     "million-memo-entries": (frozen(PROTO4 + b"N" + b"\x94" * 1_000_000), "more operations than"),
+    "a-text-encoded-again-and-again": (encoded_text, "_codecs.encode: the pickle copies more"),
+    "a-list-sized-again-and-again": (
+        lambda: repeated(name("torch", "Size"), one_list(b"K\x01", 50_000), 16_000),
+        "torch.Size: the pickle copies more",
+    ),
+    "a-list-made-sets-again-and-again": (
+        lambda: repeated(name("builtins", "set"), one_list(b"K\x01", 40_000), 15_000),
+        "builtins.set: the pickle copies more",
+    ),
+    "pairs-made-dicts-again-and-again": (
+        lambda: repeated(
+            name("collections", "OrderedDict"),
+            b"](" + b"".join(b"K" + bytes([i]) + b"N\x86" for i in range(256)) + b"e\x85",
+            30_000,
+        ),
+        "collections.OrderedDict: the pickle copies more",
+    ),
+    "a-buffer-made-arrays-again-and-again": (arrays_of_a_buffer, "holds a list"),
+    "colliding-keys": (
+        lambda: PROTO4 + b"}(" + b"".join(k + b"N" for k in colliding_integers(48_000)) + b"u.",
+        "an integer of more than 8 bytes as a key",
+    ),
+    "colliding-items": (
+        lambda: PROTO4 + b"\x8f(" + b"".join(colliding_integers(95_000)) + b"\x90.",
+        "an integer of more than 8 bytes as a key",
+    ),
+    "colliding-items-of-a-frozenset": (
+        lambda: PROTO4 + b"(" + b"".join(colliding_integers(95_000)) + b"\x91.",
+        "an integer of more than 8 bytes as a key",
+    ),
+    "colliding-items-of-a-built-set": (
+        lambda: (
+            PROTO4
+            + name("builtins", "set")
+            + b"]("
+            + b"".join(colliding_integers(20_000))
+            + b"e\x85R."
+        ),
+        "an integer of more than 8 bytes as a key",
+    ),
     "cyclic-list": (frozen(PROTO2 + b"]q\x00h\x00a."), "holds a list"),
     "cyclic-dict": (frozen(PROTO2 + b"}q\x00X\x03\x00\x00\x00emah\x00s."), "holds no network"),
     "garbage-behind": (lambda: good_edm() + b"x", "1 bytes after the end of the pickle"),
@@ -396,6 +498,19 @@ HOSTILE_FILES: dict[str, tuple[Callable[[], bytes], str]] = {
         ),
         "shape and bytes disagree",
     ),
+    "numpy-array-of-nothing-but-lists": (
+        lambda: edm_pickle(
+            "EDMPrecond",
+            {},
+            small_fixture().config
+            | {"channel_mult": numpy_array("f8", (4096, 4096, 4096, 0), b"")},
+        ),
+        "channel_mult must not be empty",
+    ),
+    "many-arguments-of-one-list": (
+        lambda: many_arguments_of_one_list(60_000),
+        "EDMPrecond has 60014 arguments",
+    ),
     "numpy-negative-shape": (
         lambda: snapshot(
             call(
@@ -410,6 +525,11 @@ HOSTILE_FILES: dict[str, tuple[Callable[[], bytes], str]] = {
         "shape and bytes disagree",
     ),
     # ---- tensors ----
+    "one-state-dict-in-many-places": (
+        lambda: one_state_dict_in_many_places(15_000),
+        "no layer model.enc",
+    ),
+    "many-levels": (lambda: many_levels(9000), "channel_mult must be a list of at most 12"),
     "negative-stride": (lambda: with_view(15, (4,), (-1,)), "from 0 to 2^48"),
     "negative-offset": (lambda: with_view(-1, (4,), (1,)), "from 0 to 2^48"),
     "negative-size": (lambda: with_view(0, (-4,), (1,)), "from 0 to 2^48"),

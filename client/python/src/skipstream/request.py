@@ -40,7 +40,7 @@ _Value = TypeVar("_Value")
 _Enum = TypeVar("_Enum", bound=int)
 
 # More than any server takes in one request; a wrong path should not cost more than this.
-_MAX_PICTURE_BYTES = 16 << 20
+_MAX_PICTURE_BYTES = 4 << 20
 
 
 def make_request(**options: Unpack[RequestOptions]) -> GenerateRequest:
