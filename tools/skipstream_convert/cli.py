@@ -28,9 +28,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         print(run(args))
     except (ConvertError, OSError) as error:
-        print(f"tools/convert: {args.input}: {error}", file=sys.stderr)
-        return 1
+        return _refused(args.input, str(error))
+    except MemoryError:
+        return _refused(args.input, "needs more memory than there is")
     return 0
+
+
+def _refused(path: Path, reason: str) -> int:
+    print(f"tools/convert: {path}: {reason}", file=sys.stderr)
+    return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -169,7 +175,8 @@ def _metadata(
         "source_format": conversion.kind,
     }
     if classes is not None:
-        metadata["classes"] = json.dumps(classes, ensure_ascii=False)
+        # No longer than the file was, which is as long as the server reads.
+        metadata["classes"] = json.dumps(classes, ensure_ascii=False, separators=(",", ":"))
     if license_text:
         metadata["license"] = license_text
     return metadata

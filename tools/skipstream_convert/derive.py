@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from skipstream_convert.config import MAX_FILTER_TAP, MAX_FILTER_TAPS
 from skipstream_convert.errors import ConvertError, listed
 from skipstream_convert.tensors import Tensor
 
@@ -88,18 +90,21 @@ def _song_config(
     return config
 
 
-def _taps(name: str, tensor: Tensor) -> list[int]:
-    """The 1-D filter f of a kernel f f^T / (sum f)^2, as small integers."""
-    if len(tensor.size) != 4 or tensor.size[:2] != (1, 1) or not 1 <= tensor.size[3] <= 8:
-        raise ConvertError(f"{name} is not a square kernel")
-    row = tensor.float32(name)[0, 0].sum(axis=0)
-    if row.min() <= 0:
-        raise ConvertError(f"{name} is not the kernel of a positive filter")
-    taps = row / row.min()
+def _taps(name: str, tensor: Tensor) -> list[int] | list[float]:
+    """The 1-D filter f of a kernel f f^T / (sum f)^2: as small integers where it has them, else
+    with sum 1. The caller compares what f gives with the kernel."""
+    size = tensor.size
+    if len(size) != 4 or size[:2] != (1, 1) or size[2] != size[3] or size[3] > MAX_FILTER_TAPS:
+        raise ConvertError(f"{name} is not a square kernel of at most {MAX_FILTER_TAPS} taps")
+    row = tensor.float32(name)[0, 0].sum(axis=0, dtype=np.float64)
+    magnitudes = np.abs(row[row != 0])
+    if magnitudes.size == 0:
+        raise ConvertError(f"{name} is empty")
+    taps = row / magnitudes.min()
     rounded = np.rint(taps)
-    if rounded.max() > 64 or np.abs(taps - rounded).max() > 1e-4:
-        raise ConvertError(f"{name} is not the kernel of a filter of small integers")
-    return [int(tap) for tap in rounded]
+    if np.abs(rounded).max() <= MAX_FILTER_TAP and np.abs(taps - rounded).max() <= 1e-4:
+        return [int(tap) for tap in rounded]
+    return [float(tap) for tap in row]
 
 
 def _shape(tensors: Mapping[str, Tensor], name: str, rank: int) -> tuple[int, ...]:
@@ -118,12 +123,8 @@ def _quotient(value: int, unit: int, name: str) -> int:
 
 
 def _num_blocks(layers: _Layers, resolutions: list[int]) -> int:
-    counts = {
-        sum(
-            1 for half, r, layer in layers if half == "enc" and r == res and _BLOCK.fullmatch(layer)
-        )
-        for res in resolutions
-    }
+    blocks = Counter(r for half, r, layer in layers if half == "enc" and _BLOCK.fullmatch(layer))
+    counts = {blocks[resolution] for resolution in resolutions}
     if len(counts) != 1:
         raise ConvertError(
             "the encoder levels have different numbers of blocks: "

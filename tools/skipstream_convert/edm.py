@@ -24,6 +24,7 @@ _DEFAULT_NETWORK = "ema"
 _NAME = re.compile(r"\w{1,64}", re.ASCII)
 _MAX_DEPTH = 16
 _MAX_CONFIG_VALUES = 256
+_MAX_ARGUMENTS = 256
 
 # Buffers that the configuration determines, by preconditioning; dropped.
 _DERIVED_BUFFERS = {"iDDPMPrecond": ("u",)}
@@ -81,6 +82,8 @@ def _constructor_arguments(network: PersistentObject) -> dict[str, Any]:
     order = check_preconditioning(network.class_name).positional
     if len(positional) > len(order):
         raise ConvertError(f"{network.class_name} has {len(positional)} positional arguments")
+    if len(named) > _MAX_ARGUMENTS:  # each is copied, and all may be the same list
+        raise ConvertError(f"{network.class_name} has {len(named)} arguments")
     arguments = dict(zip(order, positional, strict=False))
     for key, value in named.items():
         if type(key) is not str or key in arguments:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -36,6 +36,7 @@ _TORCH_MODULES = (
 _NUMBER_CODES = frozenset({"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"})
 _MAX_ARRAY = 4096  # elements; arguments of constructors, never weights
 _MAX_PERSISTENT_TEXT = 256
+_HASHED_BYTES = 160  # an entry of a dict or set while it grows, and the bytes of an integer key
 
 
 def _arguments(arguments: tuple[Any, ...], least: int, most: int) -> tuple[Any, ...]:
@@ -84,9 +85,10 @@ def _ordered_dict(arguments: tuple[Any, ...]) -> InertDict:
         for pair in pairs:
             if type(pair) not in (list, tuple) or len(pair) != 2:
                 raise ConvertError("needs a list of pairs")
-            if checked_key(pair[0]) in result:
+            key = checked_key(pair[0])
+            if key in result:
                 raise ConvertError(f"has key {quoted(str(pair[0]))} twice")
-            result[pair[0]] = pair[1]
+            result[key] = pair[1]
     return result
 
 
@@ -130,23 +132,32 @@ class _Dtype(InertObject):
 
 
 class NumpyArray(InertObject):
-    """numpy.ndarray; its state is (version, shape, dtype, column-major, bytes)."""
+    """numpy.ndarray; its state is (version, shape, dtype, column-major, bytes).
+
+    Only a view of the file until someone asks for the values.
+    """
 
     __slots__ = ()
 
-    def __init__(self) -> None:
-        super().__init__("numpy.ndarray")
+    def __init__(self, state: Any = None) -> None:
+        super().__init__("numpy.ndarray", state)
 
     def values(self) -> list[Any]:
-        """Nested lists of Python numbers."""
+        """Nested lists of Python numbers; of an array without any, an empty one."""
         state = self.state
         if type(state) is not tuple or len(state) != 5:
             raise ConvertError("numpy.ndarray: without the state numpy writes")
         _, shape, dtype, column_major, raw = state
-        return _array(raw, dtype, shape, "F" if column_major is True else "C")
+        resolved = _element_type(raw, dtype, shape)
+        if len(raw) == 0:
+            return []
+        order: Literal["F", "C"] = "F" if column_major is True else "C"
+        values = np.frombuffer(raw, resolved).reshape(shape, order=order).tolist()
+        return values if isinstance(values, list) else [values]
 
 
-def _array(raw: Any, dtype: Any, shape: Any, order: str) -> list[Any]:
+def _element_type(raw: Any, dtype: Any, shape: Any) -> np.dtype[Any]:
+    """Of an array that has been checked."""
     if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes | memoryview):
         raise ConvertError("numpy.ndarray: needs bytes and a dtype")
     if type(shape) is not tuple or len(shape) > 4 or not all(type(n) is int for n in shape):
@@ -159,10 +170,7 @@ def _array(raw: Any, dtype: Any, shape: Any, order: str) -> list[Any]:
         raise ConvertError(
             f"numpy.ndarray: shape and bytes disagree, or more than {_MAX_ARRAY} values"
         )
-    values = (
-        np.frombuffer(raw, resolved).reshape(shape, order="F" if order == "F" else "C").tolist()
-    )
-    return values if isinstance(values, list) else [values]
+    return resolved
 
 
 def _dtype(arguments: tuple[Any, ...]) -> _Dtype:
@@ -174,12 +182,13 @@ def _dtype(arguments: tuple[Any, ...]) -> _Dtype:
 
 def _scalar(arguments: tuple[Any, ...]) -> Any:
     dtype, raw = _arguments(arguments, 2, 2)
-    return _array(raw, dtype, (1,), "C")[0]
+    return NumpyArray((1, (1,), dtype, False, raw)).values()[0]
 
 
-def _from_buffer(arguments: tuple[Any, ...]) -> list[Any]:
+def _from_buffer(arguments: tuple[Any, ...]) -> NumpyArray:
     raw, dtype, shape, order = _arguments(arguments, 4, 4)
-    return _array(raw, dtype, shape, "F" if order == "F" else "C")
+    _element_type(raw, dtype, shape)
+    return NumpyArray((1, shape, dtype, order == "F", raw))
 
 
 def _reconstruct_array(arguments: tuple[Any, ...]) -> NumpyArray:
@@ -215,26 +224,29 @@ def _persistent_object(arguments: tuple[Any, ...]) -> PersistentObject:
 
 
 def _table(load_storage_bytes: Callable[[tuple[Any, ...]], Any] | None) -> Globals:
-    builders: dict[str, Callable[[tuple[Any, ...]], Any]] = {
-        "torch._utils._rebuild_tensor": _rebuild_tensor,
-        "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
-        "torch._utils._rebuild_parameter": _rebuild_parameter,
-        "torch.Size": _size,
-        "torch.device": _device,
-        "collections.OrderedDict": _ordered_dict,
-        "builtins.set": _set,
-        "__builtin__.set": _set,
-        "_codecs.encode": _encode,
-        "numpy.dtype": _dtype,
-        "torch_utils.persistence._reconstruct_persistent_obj": _persistent_object,
+    # With what each makes of one item of its arguments, at most (Builder.item_bytes).
+    builders: dict[str, tuple[Callable[[tuple[Any, ...]], Any], int]] = {
+        "torch._utils._rebuild_tensor": (_rebuild_tensor, 0),
+        "torch._utils._rebuild_tensor_v2": (_rebuild_tensor, 0),
+        "torch._utils._rebuild_parameter": (_rebuild_parameter, 0),
+        "torch.Size": (_size, 8),
+        "torch.device": (_device, 0),
+        "collections.OrderedDict": (_ordered_dict, _HASHED_BYTES),
+        "builtins.set": (_set, _HASHED_BYTES),
+        "__builtin__.set": (_set, _HASHED_BYTES),
+        "_codecs.encode": (_encode, 1),
+        "numpy.dtype": (_dtype, 0),
+        "torch_utils.persistence._reconstruct_persistent_obj": (_persistent_object, 0),
     }
     for package in ("numpy.core", "numpy._core"):
-        builders[f"{package}.multiarray.scalar"] = _scalar
-        builders[f"{package}.multiarray._reconstruct"] = _reconstruct_array
-        builders[f"{package}.numeric._frombuffer"] = _from_buffer
+        builders[f"{package}.multiarray.scalar"] = (_scalar, 0)
+        builders[f"{package}.multiarray._reconstruct"] = (_reconstruct_array, 0)
+        builders[f"{package}.numeric._frombuffer"] = (_from_buffer, 0)
     if load_storage_bytes is not None:
-        builders["torch.storage._load_from_bytes"] = load_storage_bytes
-    known: dict[str, Any] = {name: Builder(name, build) for name, build in builders.items()}
+        builders["torch.storage._load_from_bytes"] = (load_storage_bytes, 0)
+    known: dict[str, Any] = {
+        name: Builder(name, build, item_bytes) for name, (build, item_bytes) in builders.items()
+    }
     for name in _TORCH_MODULES:
         known[name] = InertClass(name, functools.partial(InertObject, name))
     known["dnnlib.util.EasyDict"] = InertClass("dnnlib.util.EasyDict", InertDict)

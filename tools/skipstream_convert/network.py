@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from skipstream_convert.config import PRECONDITIONERS, complete_config
+from skipstream_convert.errors import ConvertError
 from skipstream_convert.tensors import FloatArray
 
 Shape = tuple[int, ...]
@@ -71,8 +72,11 @@ class Network:
 
 
 def make_network(preconditioning: str, arguments: Mapping[str, Any]) -> Network:
-    """Of constructor arguments; ConvertError as complete_config."""
-    return Network(preconditioning, complete_config(preconditioning, arguments))
+    """Of constructor arguments; ConvertError as complete_config, or if no group normalisation or
+    attention can have these widths."""
+    network = Network(preconditioning, complete_config(preconditioning, arguments))
+    network.parameters()
+    return network
 
 
 # ---- parameters ----
@@ -94,6 +98,9 @@ def _linear(name: str, inputs: int, outputs: int) -> Parameters:
 
 
 def _norm(name: str, channels: int) -> Parameters:
+    groups = min(32, channels // 4)
+    if channels % groups:
+        raise ConvertError(f"config: {name} would split {channels} channels into {groups} groups")
     return _with_bias(name, (channels,))
 
 
@@ -117,6 +124,11 @@ class _Blocks:
             yield from _conv(f"{name}.skip", inputs, outputs, 1)
         # Heads of 64 channels in one family, a single one in the other: below 64 there is none.
         if attends and not (self.adaptive and outputs < _HEAD_CHANNELS):
+            heads = outputs // _HEAD_CHANNELS if self.adaptive else 1
+            if outputs % heads:
+                raise ConvertError(
+                    f"config: {name}.qkv would split {outputs} channels into {heads} heads"
+                )
             yield from _norm(f"{name}.norm2", outputs)
             yield from _conv(f"{name}.qkv", outputs, 3 * outputs, 1)
             yield from _conv(f"{name}.proj", outputs, outputs, 1)

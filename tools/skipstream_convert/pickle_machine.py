@@ -22,11 +22,15 @@ from skipstream_convert.errors import ConvertError, quoted
 
 _MAX_NAME = 256
 _MAX_INTEGER_BYTES = 16
+_MAX_KEY_BYTES = 8
 _PROTOCOLS = range(2, 6)
 _UTF8_ERRORS = "surrogatepass"  # as pickle writes them
 
 # Keys must not be hashed on the file's terms: a shared tuple of tuples takes exponential time.
-_KEY_TYPES = frozenset({str, int, bool, type(None)})
+_KEY_TYPES = frozenset({str, bool, type(None)})
+
+_LEAST_COPIES = 4 << 20
+_MOST_COPIES = 64 << 20
 
 
 @dataclass(slots=True)
@@ -35,14 +39,18 @@ class Budget:
 
     An operation makes at most one small object (some 350 bytes with its place in the memo), so this
     bounds memory too. Published checkpoints take 20 to 200 thousand for hundreds of megabytes.
+    A builder that copies its arguments pays for them besides: one list in the memo may be the
+    argument of every call.
     """
 
     operations: int
     text_bytes: int
+    copied_bytes: int
 
     @staticmethod
     def for_file(size: int) -> Budget:
-        return Budget(min(100_000 + size // 64, 1_000_000), 64 << 20)
+        operations = min(100_000 + size // 64, 1_000_000)
+        return Budget(operations, 64 << 20, min(_LEAST_COPIES + 2 * size, _MOST_COPIES))
 
     def spend_operation(self) -> None:
         self.operations -= 1
@@ -54,13 +62,28 @@ class Budget:
         if self.text_bytes < 0:
             raise ConvertError("the pickle holds more text than any checkpoint needs")
 
+    def spend_copies(self, count: int) -> None:
+        self.copied_bytes -= count
+        if self.copied_bytes < 0:
+            raise ConvertError("the pickle copies more than any checkpoint needs")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Builder:
-    """A global that REDUCE may call."""
+    """A global that REDUCE may call.
+
+    `item_bytes`: what it makes of one item of an argument (an element, a character, a byte), at
+    most; 0 if the size of its arguments does not matter.
+    """
 
     name: str
     build: Callable[[tuple[Any, ...]], Any]
+    item_bytes: int
+
+    def copied_bytes(self, arguments: tuple[Any, ...]) -> int:
+        return self.item_bytes * sum(
+            len(argument) for argument in arguments if type(argument) in (list, tuple, str)
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -259,7 +282,7 @@ class PickleMachine:
         for index in range(0, len(items), 2):
             key = checked_key(items[index])
             if key in target:
-                raise ConvertError(f"sets key {quoted(str(key))} of a dict twice")
+                raise ConvertError(f"sets key {quoted(str(items[index]))} of a dict twice")
             target[key] = items[index + 1]
 
     def set_item(self) -> None:
@@ -323,6 +346,7 @@ class PickleMachine:
         if type(arguments) is not tuple:
             raise ConvertError(f"{builder.name}: the arguments are not a tuple")
         try:
+            self.budget.spend_copies(builder.copied_bytes(arguments))
             self._stack.append(builder.build(arguments))
         except ConvertError as error:
             raise ConvertError(f"{builder.name}: {error}") from None
@@ -353,6 +377,18 @@ class PickleMachine:
 
 
 def checked_key(key: Any) -> Any:
+    """What stands for the key in a dict or set: an integer's bytes, anything else itself.
+
+    Python hashes an integer to itself modulo 2^61 - 1, so a file could have all of them collide;
+    the hash of bytes, like that of text, is keyed by a secret of the process.
+    """
+    if type(key) is int:
+        try:
+            return key.to_bytes(_MAX_KEY_BYTES, "little", signed=True)
+        except OverflowError:
+            raise ConvertError(
+                f"uses an integer of more than {_MAX_KEY_BYTES} bytes as a key"
+            ) from None
     if type(key) not in _KEY_TYPES:
         raise ConvertError(f"uses {_kind(key)} as a key; only text and integers are")
     return key

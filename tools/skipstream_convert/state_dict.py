@@ -55,12 +55,20 @@ def has_landmark(root: Any, landmark: str) -> bool:
 
 
 def _candidates(root: Any, landmark: str) -> dict[str, tuple[dict[str, Tensor], str]]:
-    """By label (dict key and prefix, joined by dots): the tensors of the dict, and the prefix."""
+    """By label (dict key and prefix, joined by dots): the tensors of the dict, and the prefix.
+
+    A dict that occurs several times counts under its first key: looking at it for each takes
+    quadratic time.
+    """
     if not isinstance(root, dict):
         raise ConvertError(f"holds a {type(root).__name__}, not a dict of tensors")
     dicts = {"": root} | {k: v for k, v in root.items() if isinstance(v, dict) and type(k) is str}
+    visited = set()
     found = {}
     for key, members in dicts.items():
+        if id(members) in visited:
+            continue
+        visited.add(id(members))
         tensors = {
             name: value
             for name, value in members.items()

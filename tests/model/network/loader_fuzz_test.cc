@@ -9,18 +9,25 @@
 #include <exception>
 #include <fstream>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "ATen/Parallel.h"
 #include "ATen/core/Tensor.h"
 #include "ATen/ops/zeros.h"
+#include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "gtest/gtest.h"
+#include "model/network/dhariwal_unet.h"
 #include "model/network/model_file.h"
 #include "model/network/network.h"
 #include "model/network/safetensors.h"
+#include "model/network/song_unet.h"
+#include "nlohmann/json.hpp"
 #include "tests/model/network/editable_model.h"
 #include "tests/model/network/model_file_mutator.h"
+#include "tests/model/network/shape_recorder.h"
 
 namespace skipstream {
 namespace {
@@ -28,7 +35,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using nlohmann::json;
 
-// The files have some tens of kilobytes: what they may make the process grow by, in all, and what
+// The files have at most about a megabyte: what they may make the process grow by, in all, and what
 // address space a single one may ask for on top.
 constexpr int64_t kMaxGrowthKilobytes = 64 << 10;
 constexpr int64_t kMaxAddressSpaceGrowth = int64_t{1} << 30;
@@ -40,6 +47,20 @@ double EnvironmentNumber(const char* name, double otherwise) {
   double value = 0.0;
   EXPECT_TRUE(absl::SimpleAtod(text, &value)) << name << " is no number: " << text;
   return value;
+}
+
+constexpr char kConfigs[] = "tests/tools/convert/configs.json";
+
+// Every family, encoder and preconditioning; adm-iddpm has the table of levels and doubled outputs.
+constexpr const char* kFixtures[] = {kDdpmppEdmFixture, kDdpmppVpFixture,   kNcsnppVeFixture,
+                                     kAdmEdmFixture,    kSongVeSkipFixture, kSongEdmResidualFixture,
+                                     kAdmIddpmFixture,  kAdmCmFixture};
+
+// A file of tens of kilobytes where the network can be that narrow, about a megabyte else.
+EditableModel Smallest(const std::string& fixture) {
+  EditableModel whole = EditableModel::Whole(fixture);
+  const json config = json::parse(whole.metadata["config"]);
+  return config["model_channels"] >= 32 ? EditableModel::Small(fixture) : whole;
 }
 
 EditableModel WithAllMetadata(EditableModel model) {
@@ -114,9 +135,8 @@ TEST(LoaderFuzzTest, AnyModelFileGivesANetworkThatRunsOrAnError) {
   // Threads would spend the time waiting for each other: the networks are tiny.
   at::set_num_threads(1);
   std::vector<EditableModel> models;
-  for (const char* fixture :
-       {kDdpmppEdmFixture, kDdpmppVpFixture, kNcsnppVeFixture, kAdmEdmFixture}) {
-    models.push_back(WithAllMetadata(EditableModel::Small(fixture)));
+  for (const char* fixture : kFixtures) {
+    models.push_back(WithAllMetadata(Smallest(fixture)));
   }
   Counts good;
   for (const EditableModel& model : models) {
@@ -156,6 +176,44 @@ TEST(LoaderFuzzTest, AnyModelFileGivesANetworkThatRunsOrAnError) {
   EXPECT_GT(counts.refused_header, 0);
   EXPECT_GT(counts.refused_metadata, 0);
   EXPECT_GT(counts.refused_network, 0);
+}
+
+// Of the metadata and of the network they describe, without its parameters.
+absl::Status CheckConfig(const std::string& preconditioning, const json& config) {
+  const auto model =
+      ParseModelMetadata({{"preconditioning", preconditioning}, {"config", config.dump()}});
+  if (!model.ok()) return model.status();
+  ShapeRecorder recorder;
+  const int outputs = model->info.channels * model->preconditioning.outputs_per_channel();
+  if (const auto* song = std::get_if<SongUNetConfig>(&model->config)) {
+    const SongUNet network(*song, outputs, recorder);
+  } else {
+    const DhariwalUNet network(std::get<DhariwalUNetConfig>(model->config), outputs, recorder);
+  }
+  return recorder.status();
+}
+
+// The same list is the converter's test: what it writes is what loads.
+TEST(LoaderConfigTest, TakesAndRefusesTheConfigurationsThatTheConverterDoes) {
+  const json list = json::parse(ReadFile(kConfigs));
+  int taken = 0;
+  int refused = 0;
+  for (const json& item : list["configs"]) {
+    SCOPED_TRACE(item.dump());
+    json config = list["base"];
+    config.update(item[1]);
+    const absl::Status status = CheckConfig(item[0], config);
+    if (item[2].is_null()) {
+      ++taken;
+      EXPECT_TRUE(status.ok()) << status;
+    } else {
+      ++refused;
+      EXPECT_FALSE(status.ok());
+      EXPECT_TRUE(absl::StrContains(status.message(), item[2].get<std::string>())) << status;
+    }
+  }
+  EXPECT_GT(taken, 50);
+  EXPECT_GT(refused, 100);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <iterator>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace skipstream {
@@ -161,11 +162,26 @@ json ModelFileMutator::Preset() {
   return preset;
 }
 
+// Half of the time one that only some networks have, which are few among hundreds.
+std::map<std::string, EditableModel::Tensor>::iterator ModelFileMutator::AnyTensor(
+    EditableModel& model) {
+  auto item = std::next(model.tensors.begin(), static_cast<int64_t>(Below(model.tensors.size())));
+  if (Below(2) == 0) return item;
+  std::vector<std::string> rare;
+  for (const auto& [name, tensor] : model.tensors) {
+    for (const char* part : {"_aux_", "map_noise", "map_label", "map_augment", "out_conv"}) {
+      if (absl::StrContains(name, part)) rare.push_back(name);
+    }
+    if (name == "u") rare.push_back(name);
+  }
+  return rare.empty() ? item : model.tensors.find(One(rare));
+}
+
 // Another model, in a file in order: the header says what the bytes are.
 void ModelFileMutator::MutateModel(EditableModel& model) {
   for (size_t changes = 1 + Below(2); changes > 0; --changes) {
-    const auto item =
-        std::next(model.tensors.begin(), static_cast<int64_t>(Below(model.tensors.size())));
+    if (model.tensors.empty()) return;
+    const auto item = AnyTensor(model);
     EditableModel::Tensor& tensor = item->second;
     switch (Below(5)) {
       case 0:

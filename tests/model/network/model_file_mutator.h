@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <random>
 #include <string>
 #include <vector>
@@ -35,6 +36,7 @@ class ModelFileMutator {
   void MutateMetadata(EditableModel& model);
   void MutateConfig(std::string& config);
   void MutateModel(EditableModel& model);
+  std::map<std::string, EditableModel::Tensor>::iterator AnyTensor(EditableModel& model);
   void MutateTensors(nlohmann::json& header);
   void RepeatKey(const nlohmann::json& header, std::string& text);
   void MutateLength(std::string& file);

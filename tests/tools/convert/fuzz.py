@@ -77,6 +77,25 @@ _BUILDING = (
 )
 
 
+def _sized(opcode: bytes, payload: bytes) -> bytes:
+    return opcode + struct.pack("<I", len(payload)) + payload
+
+
+def _list(items: list[bytes]) -> bytes:
+    return b"](" + b"".join(items) + b"e"
+
+
+# Functions that make something of values of Fuzzer.repetition.
+_SUITABLE = {
+    b"torch\nSize\n": ("list",),
+    b"collections\nOrderedDict\n": ("pairs",),
+    b"builtins\nset\n": ("numbers",),
+    b"_codecs\nencode\n": ("text", "latin1"),
+    b"numpy.core.multiarray\nscalar\n": ("dtype", "bytes"),
+    b"numpy.core.numeric\n_frombuffer\n": ("bytes", "dtype", "shape", "text"),
+}
+
+
 class Fuzzer:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -92,6 +111,7 @@ class Fuzzer:
             "zip-pickle": self.rezipped,
             "legacy": lambda: self.mutated(self.legacy, self.legacy_points),
             "program": self.program,
+            "repetition": self.repetition,
         }
         self._points: dict[int, list[int]] = {}
         pickle = self.members["archive/data.pkl"]
@@ -163,6 +183,32 @@ class Fuzzer:
         protocol = self.random.choice((b"\x80\x02", b"\x80\x04"))
         count = self.random.choice((3, 10, 30, 300))
         return protocol + b"".join(self.operation() for _ in range(count)) + b"."
+
+    def repetition(self) -> bytes:
+        """Calls on values out of the memo, the same ones up to thousands of times: what a file can
+        have made of few bytes."""
+        count = self.random.choice((10, 1000, 30_000))
+        values = {
+            "text": _sized(b"X", b"x" * self.random.choice((count, 1 << 20))),
+            "latin1": b"\x8c\x06latin1",
+            "bytes": _sized(b"B", bytes(8 * min(count, 4096))),
+            "shape": b"M" + struct.pack("<H", min(count, 4096)) + b"\x85",
+            "dtype": b"cnumpy\ndtype\n\x8c\x02f8\x89\x88\x87R",
+            "list": _list([b"K\x01"] * count),
+            "numbers": _list([b"\x8a\x08" + self.random.randbytes(8) for _ in range(count // 3)]),
+            "pairs": _list([b"K" + bytes([i]) + b"N\x86" for i in range(256)]),
+        }
+        index = {name: i for i, name in enumerate(values)}
+        parts = [value + b"q" + bytes([index[name]]) for name, value in values.items()]
+        for _ in range(self.random.choice((1, 1, 3))):
+            function = self.random.choice(_NAMES)
+            arguments = _SUITABLE.get(function)
+            if arguments is None or self.random.random() < 0.3:
+                arguments = tuple(self.random.choices(list(values), k=self.random.randint(1, 4)))
+            got = b"".join(b"h" + bytes([index[name]]) for name in arguments)
+            parts.append(b"c" + function + b"q\x20(" + got + b"tq\x21")
+            parts.append(b"h\x20h\x21R" * self.random.choice((1, 100, 15_000)))
+        return b"\x80\x04(" + b"".join(parts) + b"t."
 
     def operation(self) -> bytes:
         """Any opcode with an argument of its form; those that build things more often."""

@@ -223,6 +223,17 @@ def test_files_that_cannot_be_read_or_written(
     assert "must end in .safetensors" in refused(capsys, checkpoint, tmp_path / "x.pkl")
 
 
+def test_a_lack_of_memory_is_said(
+    checkpoint: Path, output: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("skipstream_convert.cli.convert", exhausted)
+    assert "needs more memory than there is" in refused(capsys, checkpoint, output)
+    assert not output.exists()
+
+
 def test_names_that_are_not_text(
     tmp_path: Path, checkpoint: Path, output: Path, capsys: Captured
 ) -> None:

@@ -32,5 +32,5 @@ def test_mutations_and_random_programs(tmp_path: Path) -> None:
     print(counts)
     # Changes to weights go through, most others do not; every kind was tried.
     assert sum(n for kind, n in counts.items() if kind.endswith(" converted")) > 0
-    for kind in ("edm", "zip", "zip-pickle", "legacy", "program"):
+    for kind in ("edm", "zip", "zip-pickle", "legacy", "program", "repetition"):
         assert counts.get(f"{kind} refused", 0) > 0, counts

@@ -142,6 +142,31 @@ def test_what_cannot_be_derived_is_asked_for_or_said() -> None:
     assert "with --config resample_filter" in conversion.config_origin
 
 
+@pytest.mark.parametrize(
+    ("taps", "derived"),
+    [
+        ([1, 3, 3, 1], [1, 3, 3, 1]),
+        ([0.5, 0.5], [1, 1]),
+        ([-1, 9, 9, -1], [-1, 9, 9, -1]),
+        ([0, 1, 1, 0], [0, 1, 1, 0]),
+        ([1.0, 2.718, 3.142, 1.5], None),
+        (list(range(1, 17)), list(range(1, 17))),
+    ],
+)
+def test_any_filter_the_server_takes_is_derived(
+    taps: list[float], derived: list[int] | None
+) -> None:
+    model = small_fixture()
+    kernel = (np.outer(taps, taps) / np.sum(taps) ** 2).astype("<f4")[np.newaxis, np.newaxis]
+    tensors = {k: kernel if "filter" in k else v for k, v in model.tensors.items()}
+    conversion = converted(torch_zip(tensors), preconditioning="EDMPrecond")
+    found = conversion.network.config["resample_filter"]
+    if derived is None:
+        np.testing.assert_allclose(found, np.array(taps) / np.sum(taps), rtol=1e-6)
+    else:
+        assert found == derived
+
+
 def test_a_configuration_that_contradicts_the_tensors_is_refused() -> None:
     data = torch_zip(small_fixture().tensors)
     with pytest.raises(ConvertError, match="missing"):
