@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -346,10 +347,22 @@ int Main(int argc, char** argv) {
   return 0;
 }
 
+// Starts this program again, under the same process id, with OpenMP threads that sleep between two
+// operations instead of spinning for a while. LibTorch's runtime reads that from the environment
+// when it is loaded, before main. On cores of their own it costs nothing; on shared ones spinning
+// threads hold up the ones that work (docs/performance.md). Whoever sets either variable decides.
+void RestartWithSleepingThreads(char** argv) {
+  constexpr char kWaitPolicy[] = "OMP_WAIT_POLICY";
+  if (std::getenv(kWaitPolicy) != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr) return;
+  if (setenv(kWaitPolicy, "passive", /*overwrite=*/0) != 0) return;
+  execv("/proc/self/exe", argv);  // returns only where it fails: then threads spin
+}
+
 }  // namespace
 }  // namespace skipstream
 
 int main(int argc, char** argv) {
+  skipstream::RestartWithSleepingThreads(argv);
   try {
     return skipstream::Main(argc, argv);
   } catch (const std::exception& exception) {

@@ -27,9 +27,6 @@ MODEL = ROOT / "model" / "zoo" / "nouns32.safetensors"
 # How long anything may take before a test fails instead of hanging. Nothing is measured with it.
 PATIENCE = 60.0
 
-# Idle threads of LibTorch sleep instead of spinning: servers under test share their cores.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
 NO_RETRY = skipstream.RetryPolicy(max_attempts=1)
 
 
