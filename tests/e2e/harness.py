@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self, get_args
 
@@ -174,3 +175,17 @@ def assert_same_image(a: skipstream.GeneratedImage, b: skipstream.GeneratedImage
     difference = np.abs(pixels(a) - pixels(b))
     assert difference.max() <= 1
     assert np.count_nonzero(difference) <= 0.01 * difference.size
+
+
+def all_at_once(
+    client: skipstream.Client, requests: list[skipstream.GenerateRequest]
+) -> list[skipstream.GeneratedImage]:
+    """The first image of each request, all of them sent in the same moment."""
+    together = threading.Barrier(len(requests))
+
+    def one(request: skipstream.GenerateRequest) -> skipstream.GeneratedImage:
+        together.wait()
+        return client.generate(request)[0]
+
+    with ThreadPoolExecutor(len(requests)) as pool:
+        return list(pool.map(one, requests))

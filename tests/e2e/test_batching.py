@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import skipstream
-from harness import Server, assert_same_image, pixels
+from harness import Server, all_at_once, assert_same_image, pixels
 from skipstream import GenerateRequest
 
 LONGEST = 79
@@ -35,19 +33,6 @@ def mixed_requests(count: int, *, long: int, nfe_limit: int) -> list[GenerateReq
             request.sampler.churn.s_churn = 10
         requests.append(request)
     return requests
-
-
-def all_at_once(
-    client: skipstream.Client, requests: list[GenerateRequest]
-) -> list[skipstream.GeneratedImage]:
-    together = threading.Barrier(len(requests))
-
-    def one(request: GenerateRequest) -> skipstream.GeneratedImage:
-        together.wait()
-        return client.generate(request)[0]
-
-    with ThreadPoolExecutor(len(requests)) as pool:
-        return list(pool.map(one, requests))
 
 
 def mean_rows_of(

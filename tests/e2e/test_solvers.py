@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import get_args
 
 import numpy as np
 import pytest
 import skipstream
-from harness import SOLVERS, assert_same_image, few_evaluations, pixels
+from harness import SOLVERS, all_at_once, assert_same_image, few_evaluations, pixels
 from skipstream import GenerateRequest
 from skipstream.options import ScheduleName
 
@@ -36,19 +34,6 @@ def all_solvers() -> list[GenerateRequest]:
         sample("euler_ancestral", schedule="iddpm", rho=1.05),
         sample("consistency", nfe=1),
     ]
-
-
-def all_at_once(
-    client: skipstream.Client, requests: list[GenerateRequest]
-) -> list[skipstream.GeneratedImage]:
-    together = threading.Barrier(len(requests))
-
-    def one(request: GenerateRequest) -> skipstream.GeneratedImage:
-        together.wait()
-        return client.generate(request)[0]
-
-    with ThreadPoolExecutor(len(requests)) as pool:
-        return list(pool.map(one, requests))
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
