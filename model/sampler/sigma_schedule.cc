@@ -15,8 +15,6 @@ namespace {
 constexpr double kBetaD = 19.9;
 constexpr double kBetaMin = 0.1;
 
-double VpSigma(double t) { return std::sqrt(std::expm1(0.5 * kBetaD * t * t + kBetaMin * t)); }
-
 double VpTime(double sigma) {
   // log1p(sigma^2), also where the square overflows.
   const double log_term = sigma < 1e150 ? std::log1p(sigma * sigma) : 2.0 * std::log(sigma);
@@ -67,6 +65,8 @@ double CurveAt::operator()(const IddpmSpacing&) const {
 }
 
 }  // namespace
+
+double VpSigma(double t) { return std::sqrt(std::expm1(0.5 * kBetaD * t * t + kBetaMin * t)); }
 
 double LevelAt(const Spacing& spacing, double u, double sigma_min, double sigma_max) {
   if (!std::holds_alternative<IddpmSpacing>(spacing)) {

@@ -45,6 +45,9 @@ absl::StatusOr<SigmaLevels> SpacedLevels(const Spacing& spacing, int n, double s
 // be valid for SpacedLevels.
 double LevelAt(const Spacing& spacing, double u, double sigma_min, double sigma_max);
 
+// sigma(t) of VpSpacing's curve.
+double VpSigma(double t);
+
 // u_0 > u_1 > ... > u_{M-1} of EDM Table 1 (improved DDPM, arXiv 2102.09672): u_M = 0,
 //   u_{j-1} = sqrt((u_j^2 + 1) / max(a_{j-1} / a_j, C_1) - 1),
 //   a_j = sin^2(pi/2 j / (M (C_2 + 1))).

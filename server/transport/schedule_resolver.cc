@@ -1,7 +1,6 @@
 #include "server/transport/schedule_resolver.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -16,9 +15,6 @@ constexpr double kLargestSigma = 1e6;
 constexpr double kDefaultExponent = 7.0;
 constexpr double kMaxExponent = 100.0;
 constexpr char kLevelsField[] = "sampler.explicit_levels.sigmas";
-
-// sigma(t) of EDM (arXiv 2206.00364) Table 1, VP.
-double VpSigma(double t) { return std::sqrt(std::expm1(0.5 * 19.9 * t * t + 0.1 * t)); }
 
 // A schedule without the number of its levels. The ends are those of EDM Table 1 until a request
 // says otherwise.
