@@ -349,8 +349,9 @@ int Main(int argc, char** argv) {
 
 // Starts this program again, under the same process id, with OpenMP threads that sleep between two
 // operations instead of spinning for a while. LibTorch's runtime reads that from the environment
-// when it is loaded, before main. On cores of their own it costs nothing; on shared ones spinning
-// threads hold up the ones that work (docs/performance.md). Whoever sets either variable decides.
+// when it is loaded, before main. On shared cores spinning threads hold up the ones that work; on
+// cores of their own only very small networks lose (docs/performance.md). Whoever sets either
+// variable decides.
 void RestartWithSleepingThreads(char** argv) {
   constexpr char kWaitPolicy[] = "OMP_WAIT_POLICY";
   if (std::getenv(kWaitPolicy) != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr) return;

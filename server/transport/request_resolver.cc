@@ -187,7 +187,7 @@ absl::StatusOr<ResolvedGeneration> ResolveRequest(const v1::GenerateRequest& req
   params->starts_from_image = image.has_value();
   const bool is_guided = IsGuided(*guidance);
   if (is_guided) params->guidance = *guidance;
-  const absl::StatusOr<SamplingPlan> plan = CompilePlan(*params);
+  absl::StatusOr<SamplingPlan> plan = CompilePlan(*params);
   if (!plan.ok()) {
     violations.Add("sampler", std::string(plan.status().message()));
   } else if (guide != nullptr) {
@@ -199,7 +199,7 @@ absl::StatusOr<ResolvedGeneration> ResolveRequest(const v1::GenerateRequest& req
   resolved.model = named->model;
   if (is_guided) resolved.guide = named->guide;
   resolved.solver = params->solver;
-  resolved.plan = std::make_shared<const SamplingPlan>(*plan);
+  resolved.plan = std::make_shared<const SamplingPlan>(*std::move(plan));
   if (image) {
     resolved.image = std::make_shared<const GivenImage>(
         MakeGivenImage(image->picture, image->mask ? &*image->mask : nullptr));
