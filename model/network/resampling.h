@@ -8,10 +8,9 @@
 #include "ATen/core/Tensor.h"
 #include "model/network/layers.h"
 #include "model/network/parameter_source.h"
+#include "model/network/unet_topology.h"
 
 namespace skipstream {
-
-enum class Resample { kNone, kUp, kDown };
 
 // Applies the filter f = outer(taps, taps) / sum(taps)^2 to every channel: down with stride 2; up
 // as the transposed convolution of stride 2 with 4 f, which keeps the mean.

@@ -25,19 +25,20 @@ class SongUNet final : public UNet {
                      const at::Tensor& rho) const override;
 
  private:
-  struct EncoderLevel {
-    std::optional<UNetBlock> down;  // from level 1 on
-    // Encoder kSkip: the image, downsampled once per level, enters through a 1x1 convolution.
+  struct EncoderStep {
+    UNetBlock block;
+    // Encoder kSkip, at a level's first block: the image, downsampled once per level, enters
+    // through a 1x1 convolution.
     std::optional<Resampler> aux_down;
     std::optional<Conv> aux_skip;
-    // Encoder kResidual.
+    // Encoder kResidual, there.
     std::optional<DownConv> aux_residual;
-    std::vector<UNetBlock> blocks;
   };
-  struct DecoderLevel {
-    std::vector<UNetBlock> entry;   // takes no skip
-    std::vector<UNetBlock> blocks;  // one skip each
-    // What the level adds to the output: the finest always, the others with decoder kSkip.
+  struct DecoderStep {
+    UNetBlock block;
+    bool takes_skip = false;
+    // What a level adds to the output after its last block: the finest always, the others with
+    // decoder kSkip.
     std::optional<Resampler> aux_up;  // of what the coarser levels gave; none at the coarsest
     std::optional<GroupNorm> aux_norm;
     std::optional<Conv> aux_conv;
@@ -51,8 +52,9 @@ class SongUNet final : public UNet {
   Linear map_layer0_;
   Linear map_layer1_;
   Conv enc_conv_;
-  std::vector<EncoderLevel> encoder_;  // finest first
-  std::vector<DecoderLevel> decoder_;  // coarsest first
+  float skip_scale_ = 1.0f;
+  std::vector<EncoderStep> encoder_;
+  std::vector<DecoderStep> decoder_;
 };
 
 }  // namespace skipstream

@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "ATen/ops/cat.h"
-#include "absl/strings/str_cat.h"
 
 namespace skipstream {
 
@@ -14,10 +13,6 @@ at::Tensor SkipStack::Join(const at::Tensor& h) {
   at::Tensor joined = at::cat({h, skips_.back().mul(scale)}, 1);
   skips_.pop_back();
   return joined;
-}
-
-std::string UNetLayerName(const char* half, int resolution, const std::string& layer) {
-  return absl::StrCat("model.", half, ".", resolution, "x", resolution, "_", layer);
 }
 
 }  // namespace skipstream

@@ -2,7 +2,6 @@
 #ifndef SKIPSTREAM_MODEL_NETWORK_UNET_H_
 #define SKIPSTREAM_MODEL_NETWORK_UNET_H_
 
-#include <string>
 #include <vector>
 
 #include "ATen/core/Tensor.h"
@@ -40,9 +39,6 @@ class SkipStack {
   std::vector<at::Tensor> skips_;
   int64_t joined_ = 0;
 };
-
-// "model.<half>.<resolution>x<resolution>_<layer>", half "enc" or "dec".
-std::string UNetLayerName(const char* half, int resolution, const std::string& layer);
 
 }  // namespace skipstream
 

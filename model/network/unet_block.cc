@@ -4,26 +4,27 @@
 
 namespace skipstream {
 
-UNetBlock::UNetBlock(ParameterSource& source, const std::string& name, const UNetBlockStyle& style,
-                     int in_channels, int out_channels, Resample resample, int heads)
+UNetBlock::UNetBlock(ParameterSource& source, const UNetBlockStyle& style,
+                     const UNetBlockSpec& spec)
     : adaptive_scale_(style.adaptive_scale),
       skip_scale_(style.skip_scale),
-      norm0_(source, name + ".norm0", in_channels, style.epsilon),
-      resampler_(source, name + ".conv0", resample, style.resample_filter),
-      conv0_(source, name + ".conv0", in_channels, out_channels, 3),
-      affine_(source, name + ".affine", style.emb_channels,
-              (style.adaptive_scale ? 2 : 1) * out_channels),
-      norm1_(source, name + ".norm1", out_channels, style.epsilon),
-      conv1_(source, name + ".conv1", out_channels, out_channels, 3) {
-  const bool resamples = resample != Resample::kNone;
-  if (in_channels != out_channels || (resamples && style.projects_resampled_shortcut)) {
-    shortcut_.emplace(source, name + ".skip", in_channels, out_channels, 1);
+      norm0_(source, spec.name + ".norm0", spec.in_channels, style.epsilon),
+      resampler_(source, spec.name + ".conv0", spec.resample, style.resample_filter),
+      conv0_(source, spec.name + ".conv0", spec.in_channels, spec.out_channels, 3),
+      affine_(source, spec.name + ".affine", style.emb_channels,
+              (style.adaptive_scale ? 2 : 1) * spec.out_channels),
+      norm1_(source, spec.name + ".norm1", spec.out_channels, style.epsilon),
+      conv1_(source, spec.name + ".conv1", spec.out_channels, spec.out_channels, 3) {
+  if (HasProjectedShortcut(style, spec)) {
+    shortcut_.emplace(source, spec.name + ".skip", spec.in_channels, spec.out_channels, 1);
   }
   // The shortcut resamples as the first convolution does; its filter may be stored too.
-  if (resamples) Resampler(source, name + ".skip", resample, style.resample_filter);
-  if (heads > 0) {
-    norm2_.emplace(source, name + ".norm2", out_channels, style.epsilon);
-    attention_.emplace(source, name, out_channels, heads);
+  if (spec.resample != Resample::kNone) {
+    Resampler(source, spec.name + ".skip", spec.resample, style.resample_filter);
+  }
+  if (spec.heads > 0) {
+    norm2_.emplace(source, spec.name + ".norm2", spec.out_channels, style.epsilon);
+    attention_.emplace(source, spec.name, spec.out_channels, spec.heads);
   }
 }
 
