@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "model/network_form.h"
 #include "model/sampler/skip_tuning.h"
 
 namespace skipstream {
@@ -30,6 +31,7 @@ struct NetworkInfo {
   std::vector<double> sigma_levels;
   int64_t parameter_count = 0;
   std::string sha256;   // of the whole file, lower-case hex
+  NetworkForm form;     // how it is computed; never Kernels::kAuto
   std::string license;  // as the file states it; empty if it does not
   std::vector<SkipTuningPreset> presets;
 };

@@ -15,7 +15,9 @@
 #include <filesystem>
 #include <future>
 #include <iostream>
+#include <map>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -30,6 +32,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
+#include "model/network_form.h"
 #include "model/torch/torch_executor.h"
 #include "prometheus/exposer.h"
 #include "prometheus/registry.h"
@@ -56,6 +59,8 @@ struct Flags {
   int slots = 64;
   int threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   bool deterministic = false;
+  Kernels kernels = Kernels::kAuto;
+  std::optional<Precision> precision;
   double drain_timeout = 30;
   double warmup_budget = 5;
   int64_t max_requests = Admission::Options().max_requests;
@@ -95,6 +100,13 @@ std::string DefaultModelDir() {
   return (executable.parent_path().parent_path() / "share/skipstream/models").string();
 }
 
+template <typename T>
+std::vector<std::string> Keys(const std::map<std::string, T>& map) {
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : map) keys.push_back(key);
+  return keys;
+}
+
 void DefineFlags(CLI::App& app, Flags& flags) {
   app.set_version_flag("--version", std::string("skipstream-server ") + SKIPSTREAM_VERSION);
   app.footer(
@@ -106,6 +118,14 @@ void DefineFlags(CLI::App& app, Flags& flags) {
   };
   const auto flag = [&app](const std::string& name, bool& value, const std::string& help) {
     app.add_flag("--" + name, value, help)->envname("SKIPSTREAM_" + absl::AsciiStrToUpper(name));
+  };
+  const auto choice = [&app]<typename T>(const std::string& name, T& value, const std::string& help,
+                                         const std::map<std::string, T>& choices) {
+    app.add_option_function<std::string>(
+           "--" + name, [&value, choices](const std::string& key) { value = choices.at(key); }, help)
+        ->envname("SKIPSTREAM_" + absl::AsciiStrToUpper(name))
+        ->check(CLI::IsMember(Keys(choices)))
+        ->default_str("auto");
   };
   const CLI::Validator address(CheckAddress, "HOST:PORT");
 
@@ -121,9 +141,21 @@ void DefineFlags(CLI::App& app, Flags& flags) {
   option("model_dir", flags.model_dir, "Directory of models that are named without a path");
   option("max_batch", flags.max_batch, "Rows per network evaluation")->check(CLI::Range(1, 4096));
   option("slots", flags.slots, "Images in flight")->check(CLI::Range(1, 65536));
-  option("threads", flags.threads, "Threads of LibTorch")->check(CLI::Range(1, 1024));
+  option("threads", flags.threads, "Threads of evaluations")->check(CLI::Range(1, 1024));
   flag("deterministic", flags.deterministic,
-       "Byte-identical images whatever the load; every evaluation costs a full batch");
+       "Byte-identical images whatever the load; float32 unless --precision says otherwise, and with "
+       "reference kernels every evaluation costs a full batch");
+  choice("precision", flags.precision,
+         "What networks multiply: auto (whichever is faster), float32 or bfloat16",
+         {{"auto", std::nullopt},
+          {"float32", Precision::kFloat32},
+          {"bfloat16", Precision::kBFloat16}});
+  choice("kernels", flags.kernels,
+         "What computes networks: auto (fused where CPU and network allow it), fused (needs AVX-512) "
+         "or reference (LibTorch)",
+         {{"auto", Kernels::kAuto},
+          {"fused", Kernels::kFused},
+          {"reference", Kernels::kReference}});
   option("drain_timeout", flags.drain_timeout,
          "Seconds that accepted requests may take to finish after SIGTERM")
       ->check(CLI::Range(0.0, 86400.0));
@@ -183,10 +215,11 @@ absl::Status LoadModels(const Flags& flags, StepExecutor& executor, ModelRegistr
                           absl::StrCat("--model ", name_or_file, ": ", model.status().message()));
     }
     const NetworkInfo& info = (*model)->info();
-    spdlog::info("model {}: {} {}, {}x{}x{}, {} classes, {} skips, {} parameters, sha256 {}",
+    spdlog::info("model {}: {} {}, {}x{}x{}, {} classes, {} skips, {} parameters, {} kernels in {}, "
+                 "sha256 {}",
                  file->name, info.preconditioning, info.architecture, info.width, info.height,
                  info.channels, info.num_classes, info.num_skips, info.parameter_count,
-                 info.sha256);
+                 Name(info.form.kernels), Name(info.form.precision), info.sha256);
     if (absl::Status added = models.Add(*std::move(model)); !added.ok()) return added;
   }
   return absl::OkStatus();
@@ -266,7 +299,9 @@ absl::Status Serve(const Flags& flags, Signals& signals) {
       CreateTorchExecutor({.max_batch = flags.max_batch,
                            .num_slots = flags.slots,
                            .threads = flags.threads,
-                           .deterministic = flags.deterministic});
+                           .deterministic = flags.deterministic,
+                           .kernels = flags.kernels,
+                           .precision = flags.precision});
   if (!executor.ok()) return executor.status();
   ModelRegistry models(&metrics.models);
   if (absl::Status status = LoadModels(flags, **executor, models); !status.ok()) return status;

@@ -7,6 +7,7 @@
 #ifndef SKIPSTREAM_MODEL_CPU_KERNELS_H_
 #define SKIPSTREAM_MODEL_CPU_KERNELS_H_
 
+#include <bit>
 #include <cstdint>
 
 namespace skipstream::cpu {
@@ -19,6 +20,13 @@ struct BFloat16 {
 // How many factors of one sum lie side by side in a packed matrix.
 template <typename T>
 constexpr int kPack = 4 / static_cast<int>(sizeof(T));
+
+// To nearest even.
+inline float Rounded(float x, float) { return x; }
+inline BFloat16 Rounded(float x, BFloat16) {
+  const auto bits = std::bit_cast<uint32_t>(x);
+  return {static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16)};
+}
 
 // Columns of a packed matrix: blocks of this many, the last filled up to a multiple of kLanes.
 constexpr int64_t kBlock = 32;
@@ -34,6 +42,15 @@ constexpr int64_t NumBlocks(int64_t columns) { return (columns + kBlock - 1) / k
 template <typename T>
 constexpr int64_t PackedSize(int64_t rows, int64_t columns) {
   return RoundUp(rows, kPack<T>) * RoundUp(columns, kLanes);
+}
+
+// Where element (row, column) is.
+template <typename T>
+constexpr int64_t PackedIndex(int64_t rows, int64_t columns, int64_t row, int64_t column) {
+  const int64_t block = column / kBlock * kBlock;
+  const int64_t left = RoundUp(columns, kLanes) - block;
+  return block * RoundUp(rows, kPack<T>) + row / kPack<T> * kPack<T> * (left < kBlock ? left : kBlock) +
+         (column - block) * kPack<T> + row % kPack<T>;
 }
 
 // One operand of a convolution: kernel 3 or 1, stride 1. `data` is the first tap of the first

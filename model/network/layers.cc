@@ -16,19 +16,6 @@
 #include "model/network/group_norm_kernel.h"
 
 namespace skipstream {
-namespace {
-
-int GroupsOf(ParameterSource& source, const std::string& name, int channels) {
-  const int groups = std::min(32, channels / 4);
-  if (channels % groups != 0) {
-    source.Fail(absl::InvalidArgumentError(absl::StrCat("config: ", name, " would split ", channels,
-                                                        " channels into ", groups, " groups")));
-  }
-  return groups;
-}
-
-}  // namespace
-
 Conv::Conv(ParameterSource& source, const std::string& name, int in_channels, int out_channels,
            int kernel, int extra_padding)
     : weight_(source.TakeKernel(name + ".weight", {out_channels, in_channels, kernel, kernel})),
@@ -62,6 +49,15 @@ GroupNorm::GroupNorm(ParameterSource& source, const std::string& name, int chann
       epsilon_(epsilon),
       weight_(source.Take(name + ".weight", {channels})),
       bias_(source.Take(name + ".bias", {channels})) {}
+
+int GroupNorm::GroupsOf(ParameterSource& source, const std::string& name, int channels) {
+  const int groups = std::min(32, channels / 4);
+  if (channels % groups != 0) {
+    source.Fail(absl::InvalidArgumentError(absl::StrCat("config: ", name, " would split ", channels,
+                                                        " channels into ", groups, " groups")));
+  }
+  return groups;
+}
 
 at::Tensor GroupNorm::operator()(const at::Tensor& x) const { return Apply(x, weight_, bias_); }
 

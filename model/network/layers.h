@@ -48,6 +48,8 @@ class GroupNorm {
  public:
   GroupNorm() = default;
   GroupNorm(ParameterSource& source, const std::string& name, int channels, float epsilon);
+  // How many groups the norm `name` splits so many channels into; fails if it cannot.
+  static int GroupsOf(ParameterSource& source, const std::string& name, int channels);
   at::Tensor operator()(const at::Tensor& x) const;
   // The norm of row b, times scale[b] + 1, plus shift[b]; both [B, C].
   at::Tensor Modulated(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& shift) const;
@@ -89,6 +91,9 @@ class NoiseEmbedding {
   static NoiseEmbedding Fourier(ParameterSource& source, const std::string& name, int channels);
 
   at::Tensor operator()(const at::Tensor& c_noise) const;
+
+  Order order() const { return order_; }
+  const at::Tensor& frequencies() const { return frequencies_; }
 
  private:
   Order order_ = Order::kSinesFirst;

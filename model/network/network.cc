@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "c10/core/InferenceMode.h"
 #include "model/network/dhariwal_unet.h"
+#include "model/network/fused_unet.h"
 #include "model/network/model_file.h"
 #include "model/network/parameter_reader.h"
 #include "model/network/safetensors.h"
@@ -25,8 +26,29 @@ namespace {
 // The smallest of the stored levels have lost digits, other ones where another library made them.
 constexpr double kStoredLevelTolerance = 5e-3;
 
-std::unique_ptr<UNet> Build(const ModelDescription& model, ParameterSource& source) {
+// Settles which kernels there will be.
+absl::Status Resolve(const ModelDescription& model, NetworkForm& form) {
+  if (form.kernels != Kernels::kReference) {
+    const absl::Status fused = CheckFused(model.config, form.precision);
+    if (fused.ok()) {
+      form.kernels = Kernels::kFused;
+      return absl::OkStatus();
+    }
+    if (form.kernels == Kernels::kFused || form.precision != Precision::kFloat32) return fused;
+    form.kernels = Kernels::kReference;
+  }
+  if (form.precision != Precision::kFloat32) {
+    return absl::UnimplementedError("the reference kernels compute in float32 only");
+  }
+  return absl::OkStatus();
+}
+
+std::unique_ptr<UNet> Build(const ModelDescription& model, NetworkForm form,
+                            ParameterSource& source) {
   const int out_channels = model.info.channels * model.preconditioning.outputs_per_channel();
+  if (form.kernels == Kernels::kFused) {
+    return MakeFusedUNet(model.config, out_channels, form.precision, source);
+  }
   if (const auto* song = std::get_if<SongUNetConfig>(&model.config)) {
     return std::make_unique<SongUNet>(*song, out_channels, source);
   }
@@ -44,7 +66,8 @@ Network::Network(NetworkInfo info, Preconditioning preconditioning, std::unique_
 Network::~Network() = default;
 
 absl::StatusOr<std::unique_ptr<Network>> Network::Load(const std::string& path,
-                                                       const std::string& prefix) {
+                                                       const std::string& prefix,
+                                                       NetworkForm form) {
   const c10::InferenceMode inference;
   absl::StatusOr<SafetensorsFile> file = SafetensorsFile::Open(path);
   if (!file.ok()) return file.status();
@@ -53,6 +76,7 @@ absl::StatusOr<std::unique_ptr<Network>> Network::Load(const std::string& path,
   };
   absl::StatusOr<ModelDescription> model = ParseModelMetadata(file->metadata());
   if (!model.ok()) return with_path(model.status());
+  if (absl::Status status = Resolve(*model, form); !status.ok()) return with_path(status);
   // Hashing a large file takes about as long as reading it.
   std::packaged_task<absl::StatusOr<std::string>(std::stop_token)> hash(
       [&file](const std::stop_token& stop) { return file->Sha256(stop); });
@@ -62,12 +86,13 @@ absl::StatusOr<std::unique_ptr<Network>> Network::Load(const std::string& path,
   if (const std::vector<double>& levels = model->preconditioning.stored_levels(); !levels.empty()) {
     reader.CheckBuffer("u", {static_cast<int64_t>(levels.size())}, levels, kStoredLevelTolerance);
   }
-  std::unique_ptr<UNet> unet = Build(*model, reader);
+  std::unique_ptr<UNet> unet = Build(*model, form, reader);
   if (absl::Status status = reader.Finish(); !status.ok()) return with_path(status);
   absl::StatusOr<std::string> digest = sha256.get();
   if (!digest.ok()) return digest.status();
   model->info.parameter_count = reader.parameter_count();
   model->info.sha256 = *std::move(digest);
+  model->info.form = form;
   return std::unique_ptr<Network>(
       new Network(std::move(model->info), std::move(model->preconditioning), std::move(unet)));
 }

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "model/network/preconditioning.h"
+#include "model/network_form.h"
 #include "model/network_info.h"
 
 namespace at {
@@ -31,11 +32,13 @@ class Network {
  public:
   // Loads a model file. `prefix` stands before every parameter name of the file ("" in model
   // files); tensors without it are not looked at. InvalidArgument (Unimplemented for a family of
-  // networks that is not built), naming the file and what is wrong with it, unless everything fits.
+  // networks or a form that is not built), naming the file and what is wrong with it, unless
+  // everything fits.
   // Takes the memory of the parameters once and a few megabytes. May throw what LibTorch throws
   // when memory runs out, and std::system_error when a thread cannot be started.
   static absl::StatusOr<std::unique_ptr<Network>> Load(const std::string& path,
-                                                       const std::string& prefix = "");
+                                                       const std::string& prefix = "",
+                                                       NetworkForm form = {});
   ~Network();
 
   const NetworkInfo& info() const { return info_; }

@@ -17,6 +17,9 @@
 namespace skipstream {
 namespace {
 
+// What bfloat16 must take at most of the time of float32 to be chosen.
+constexpr double kClearly = 0.8;
+
 using SteadyClock = std::chrono::steady_clock;
 
 absl::Duration Since(SteadyClock::time_point start) {
@@ -66,7 +69,7 @@ absl::StatusOr<NetworkId> CpuExecutor::LoadNetwork(const std::string& path) {
 absl::StatusOr<NetworkId> CpuExecutor::LoadNetwork(const std::string& path,
                                                    const std::string& prefix) {
   try {
-    absl::StatusOr<std::unique_ptr<Network>> network = Network::Load(path, prefix);
+    absl::StatusOr<std::unique_ptr<Network>> network = Load(path, prefix);
     if (!network.ok()) return network.status();
     const std::lock_guard lock(networks_mutex_);
     networks_[next_network_] = *std::move(network);
@@ -75,6 +78,50 @@ absl::StatusOr<NetworkId> CpuExecutor::LoadNetwork(const std::string& path,
     const absl::Status status = StatusOfCurrentException();
     return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
   }
+}
+
+absl::StatusOr<std::unique_ptr<Network>> CpuExecutor::Load(const std::string& path,
+                                                           const std::string& prefix) {
+  const auto load = [&](Precision precision) {
+    return Network::Load(path, prefix, {options_.kernels, precision});
+  };
+  if (options_.precision) return load(*options_.precision);
+  absl::StatusOr<std::unique_ptr<Network>> exact = load(Precision::kFloat32);
+  if (!exact.ok() || options_.deterministic) return exact;
+  absl::StatusOr<std::unique_ptr<Network>> rounded = load(Precision::kBFloat16);
+  if (absl::IsUnimplemented(rounded.status())) return exact;  // this CPU or network has no such form
+  if (!rounded.ok()) return rounded;
+  absl::Status status;
+  bool faster = false;
+  stream_.Run([&] {
+    try {
+      faster = MeasureEvaluation(**rounded) < MeasureEvaluation(**exact) * kClearly;
+    } catch (...) {
+      status = StatusOfCurrentException();
+    }
+  });
+  if (!status.ok()) return status;
+  return faster ? std::move(rounded) : std::move(exact);
+}
+
+absl::Duration CpuExecutor::MeasureEvaluation(const Network& network) const {
+  const NetworkInfo& info = network.info();
+  const std::vector<float> rho(info.num_skips, 1.0f);
+  const std::vector<DenoiserRow> conditions(1, DenoiserRow{1.0, 1.0, -1, rho});
+  const at::Tensor x = at::zeros({1, info.channels, info.height, info.width}, at::kFloat);
+  absl::Duration least = absl::InfiniteDuration();
+  for (int i = 0; i < 4; ++i) {  // the first one also takes memory
+    const SteadyClock::time_point start = SteadyClock::now();
+    network.Denoise(x, conditions);
+    least = std::min(least, Since(start));
+  }
+  return least;
+}
+
+int64_t CpuExecutor::BatchSize(const Network& network, int64_t rows) const {
+  const bool fills_up =
+      options_.deterministic && network.info().form.kernels == Kernels::kReference;
+  return fills_up ? options_.max_batch : rows;
 }
 
 std::shared_ptr<const Network> CpuExecutor::FindNetwork(NetworkId network) const {
@@ -180,7 +227,7 @@ absl::StatusOr<std::vector<BucketTiming>> CpuExecutor::MeasureBuckets(const Netw
   const NetworkInfo& info = network.info();
   const std::vector<float> rho(info.num_skips, 1.0f);
   const auto evaluate = [&](int rows) {
-    const int batch = options_.deterministic ? options_.max_batch : rows;
+    const int64_t batch = BatchSize(network, rows);
     const std::vector<DenoiserRow> conditions(batch, DenoiserRow{1.0, 1.0, -1, rho});
     const at::Tensor x = at::zeros({batch, info.channels, info.height, info.width}, at::kFloat);
     const SteadyClock::time_point start = SteadyClock::now();
@@ -276,8 +323,7 @@ void CpuExecutor::Evaluate(const StepBatch& batch, const Network& network,
                            std::vector<absl::Status>* row_status) {
   const NetworkInfo& info = network.info();
   const int64_t elements = int64_t{info.channels} * info.height * info.width;
-  const int64_t rows =
-      options_.deterministic ? options_.max_batch : static_cast<int64_t>(batch.rows.size());
+  const int64_t rows = BatchSize(network, static_cast<int64_t>(batch.rows.size()));
   const std::vector<float> neutral_rho(info.num_skips, 1.0f);
   // Rows that only fill the batch keep these.
   std::vector<DenoiserRow> conditions(rows, DenoiserRow{1.0, 1.0, -1, neutral_rho});

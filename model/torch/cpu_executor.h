@@ -60,6 +60,12 @@ class CpuExecutor final : public StepExecutor {
   };
 
   explicit CpuExecutor(const TorchExecutorOptions& options);
+  // In the form the options ask for.
+  absl::StatusOr<std::unique_ptr<Network>> Load(const std::string& path, const std::string& prefix);
+  // Of one row, repeated; on the worker.
+  absl::Duration MeasureEvaluation(const Network& network) const;
+  // How many rows an evaluation of so many is computed with.
+  int64_t BatchSize(const Network& network, int64_t rows) const;
   std::shared_ptr<const Network> FindNetwork(NetworkId network) const;
 
   const Slot* FindSlot(SlotId slot) const;  // null if out of range

@@ -3,8 +3,10 @@
 #define SKIPSTREAM_MODEL_TORCH_TORCH_EXECUTOR_H_
 
 #include <memory>
+#include <optional>
 
 #include "absl/status/statusor.h"
+#include "model/network_form.h"
 #include "model/step_executor.h"
 
 namespace skipstream {
@@ -12,10 +14,15 @@ namespace skipstream {
 struct TorchExecutorOptions {
   int max_batch = 16;  // rows per evaluation, 1 to 4096
   int num_slots = 64;  // samples in flight, 1 to 65536
-  int threads = 0;     // of LibTorch; 0: all cores
-  // Every evaluation has max_batch rows, the unused ones filled up: a sample's result is then the
-  // same to the last bit whatever shares its batches. Costs a full batch for every evaluation.
+  int threads = 0;     // of evaluations; 0: all cores
+  // A sample's result is the same to the last bit whatever shares its batches. With the fused
+  // kernels it is anyway; with the reference kernels every evaluation then has max_batch rows, the
+  // unused ones filled up, and costs a full batch.
   bool deterministic = false;
+  Kernels kernels = Kernels::kAuto;
+  // None: of each network whichever is faster when it is loaded, bfloat16 only if clearly; float32
+  // if `deterministic`.
+  std::optional<Precision> precision = Precision::kFloat32;
 };
 
 // InvalidArgument, naming the option, if one is out of range.

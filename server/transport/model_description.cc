@@ -47,6 +47,8 @@ v1::GetModelResponse DescribeModel(const LoadedModel& model, bool is_default,
   response.set_architecture(info.architecture);
   response.set_preconditioning(info.preconditioning);
   response.set_parameter_count(info.parameter_count);
+  response.set_kernels(Name(info.form.kernels));
+  response.set_precision(Name(info.form.precision));
   response.set_width(info.width);
   response.set_height(info.height);
   response.set_channels(info.channels);

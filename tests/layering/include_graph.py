@@ -62,6 +62,11 @@ RULES = (
         under("model/sampler/"),
         under("model/torch/", "model/network/"),
     ),
+    Rule(
+        "the CPU kernels stand alone",
+        under("model/cpu/"),
+        either(torch, under("absl/", "model/network/", "model/torch/", "model/sampler/")),
+    ),
     Rule("the engine knows no transport", under("server/engine/"), under("server/transport/")),
     Rule(
         "only main sees the implementation of the executor",

@@ -97,6 +97,10 @@ class ModelInfo:
     """Ranges a request may use."""
     supports_guidance: bool
     """Trained with label dropout: guidance works without a guide model."""
+    kernels: str
+    """What computes the network: fused (kernels of the server's own) or reference (LibTorch)."""
+    precision: str
+    """What the network multiplies: float32 or bfloat16. Images of the two differ slightly."""
     sigma_levels: tuple[float, ...] = field(repr=False)
     """The only noise levels the model knows, descending; empty: any within the limits."""
 
@@ -144,6 +148,8 @@ def info_from_proto(m: pb.GetModelResponse) -> ModelInfo:
         num_skips=m.num_skips,
         presets=tuple(_preset(preset) for preset in m.presets),
         license=m.license,
+        kernels=m.kernels,
+        precision=m.precision,
         limits=Limits(
             limits.max_count,
             limits.max_nfe,

@@ -470,7 +470,7 @@ class GetModelRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ...) -> None: ...
 
 class GetModelResponse(_message.Message):
-    __slots__ = ("name", "is_default", "sha256", "architecture", "preconditioning", "parameter_count", "width", "height", "channels", "num_classes", "class_names", "num_skips", "presets", "license", "limits", "supports_guidance", "sigma_levels")
+    __slots__ = ("name", "is_default", "sha256", "architecture", "preconditioning", "parameter_count", "width", "height", "channels", "num_classes", "class_names", "num_skips", "presets", "license", "limits", "supports_guidance", "sigma_levels", "kernels", "precision")
     NAME_FIELD_NUMBER: _ClassVar[int]
     IS_DEFAULT_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
@@ -488,6 +488,8 @@ class GetModelResponse(_message.Message):
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     SUPPORTS_GUIDANCE_FIELD_NUMBER: _ClassVar[int]
     SIGMA_LEVELS_FIELD_NUMBER: _ClassVar[int]
+    KERNELS_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
     name: str
     is_default: bool
     sha256: str
@@ -505,7 +507,9 @@ class GetModelResponse(_message.Message):
     limits: Limits
     supports_guidance: bool
     sigma_levels: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, name: _Optional[str] = ..., is_default: _Optional[bool] = ..., sha256: _Optional[str] = ..., architecture: _Optional[str] = ..., preconditioning: _Optional[str] = ..., parameter_count: _Optional[int] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., channels: _Optional[int] = ..., num_classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., num_skips: _Optional[int] = ..., presets: _Optional[_Iterable[_Union[Preset, _Mapping]]] = ..., license: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., supports_guidance: _Optional[bool] = ..., sigma_levels: _Optional[_Iterable[float]] = ...) -> None: ...
+    kernels: str
+    precision: str
+    def __init__(self, name: _Optional[str] = ..., is_default: _Optional[bool] = ..., sha256: _Optional[str] = ..., architecture: _Optional[str] = ..., preconditioning: _Optional[str] = ..., parameter_count: _Optional[int] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., channels: _Optional[int] = ..., num_classes: _Optional[int] = ..., class_names: _Optional[_Iterable[str]] = ..., num_skips: _Optional[int] = ..., presets: _Optional[_Iterable[_Union[Preset, _Mapping]]] = ..., license: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., supports_guidance: _Optional[bool] = ..., sigma_levels: _Optional[_Iterable[float]] = ..., kernels: _Optional[str] = ..., precision: _Optional[str] = ...) -> None: ...
 
 class Preset(_message.Message):
     __slots__ = ("name", "solver", "nfe", "skip_tuning")
