@@ -122,7 +122,8 @@ void DefineFlags(CLI::App& app, Flags& flags) {
   const auto choice = [&app]<typename T>(const std::string& name, T& value, const std::string& help,
                                          const std::map<std::string, T>& choices) {
     app.add_option_function<std::string>(
-           "--" + name, [&value, choices](const std::string& key) { value = choices.at(key); }, help)
+           "--" + name, [&value, choices](const std::string& key) { value = choices.at(key); },
+           help)
         ->envname("SKIPSTREAM_" + absl::AsciiStrToUpper(name))
         ->check(CLI::IsMember(Keys(choices)))
         ->default_str("auto");
@@ -143,19 +144,19 @@ void DefineFlags(CLI::App& app, Flags& flags) {
   option("slots", flags.slots, "Images in flight")->check(CLI::Range(1, 65536));
   option("threads", flags.threads, "Threads of evaluations")->check(CLI::Range(1, 1024));
   flag("deterministic", flags.deterministic,
-       "Byte-identical images whatever the load; float32 unless --precision says otherwise, and with "
+       "Byte-identical images whatever the load, and float32 unless --precision says otherwise; "
+       "with "
        "reference kernels every evaluation costs a full batch");
   choice("precision", flags.precision,
-         "What networks multiply: auto (whichever is faster), float32 or bfloat16",
+         "What networks multiply: float32, bfloat16 or auto (whichever this CPU is faster in)",
          {{"auto", std::nullopt},
           {"float32", Precision::kFloat32},
           {"bfloat16", Precision::kBFloat16}});
-  choice("kernels", flags.kernels,
-         "What computes networks: auto (fused where CPU and network allow it), fused (needs AVX-512) "
-         "or reference (LibTorch)",
-         {{"auto", Kernels::kAuto},
-          {"fused", Kernels::kFused},
-          {"reference", Kernels::kReference}});
+  choice(
+      "kernels", flags.kernels,
+      "What computes networks: auto (fused where CPU and network allow it), fused (needs AVX-512) "
+      "or reference (LibTorch)",
+      {{"auto", Kernels::kAuto}, {"fused", Kernels::kFused}, {"reference", Kernels::kReference}});
   option("drain_timeout", flags.drain_timeout,
          "Seconds that accepted requests may take to finish after SIGTERM")
       ->check(CLI::Range(0.0, 86400.0));
@@ -215,11 +216,12 @@ absl::Status LoadModels(const Flags& flags, StepExecutor& executor, ModelRegistr
                           absl::StrCat("--model ", name_or_file, ": ", model.status().message()));
     }
     const NetworkInfo& info = (*model)->info();
-    spdlog::info("model {}: {} {}, {}x{}x{}, {} classes, {} skips, {} parameters, {} kernels in {}, "
-                 "sha256 {}",
-                 file->name, info.preconditioning, info.architecture, info.width, info.height,
-                 info.channels, info.num_classes, info.num_skips, info.parameter_count,
-                 Name(info.form.kernels), Name(info.form.precision), info.sha256);
+    spdlog::info(
+        "model {}: {} {}, {}x{}x{}, {} classes, {} skips, {} parameters, {} kernels in {}, "
+        "sha256 {}",
+        file->name, info.preconditioning, info.architecture, info.width, info.height, info.channels,
+        info.num_classes, info.num_skips, info.parameter_count, Name(info.form.kernels),
+        Name(info.form.precision), info.sha256);
     if (absl::Status added = models.Add(*std::move(model)); !added.ok()) return added;
   }
   return absl::OkStatus();

@@ -1,4 +1,5 @@
-// parity FILE...: how far the network and the sampler are from what the published ones computed.
+// parity FILE...: how far the network, with the kernels the server would use and with the reference
+// ones, and the sampler are from what the published ones computed.
 // Exit status: 0 all within tolerance, 1 some above, 2 some file is not a fixture.
 #include <algorithm>
 #include <cstdio>
@@ -8,15 +9,15 @@
 
 namespace {
 
-int Check(const char* path) {
+int Check(const char* path, skipstream::Kernels kernels) {
   const absl::StatusOr<std::vector<skipstream::ParityError>> errors =
-      skipstream::MeasureParity(path);
+      skipstream::MeasureParity(path, kernels);
   if (!errors.ok()) {
     std::fprintf(stderr, "parity: %s\n", errors.status().ToString().c_str());
     return 2;
   }
   int result = 0;
-  std::printf("%s\n", path);
+  std::printf("%s, %s kernels\n", path, Name(kernels));
   for (const skipstream::ParityError& error : *errors) {
     const bool within = error.error <= skipstream::kParityTolerance;
     std::printf("  %-20s %.3g%s\n", error.tensor.c_str(), error.error,
@@ -36,7 +37,9 @@ int main(int argc, char** argv) {
   int worst = 0;
   for (int i = 1; i < argc; ++i) {
     try {
-      worst = std::max(worst, Check(argv[i]));
+      for (const auto kernels : {skipstream::Kernels::kAuto, skipstream::Kernels::kReference}) {
+        worst = std::max(worst, Check(argv[i], kernels));
+      }
     } catch (const std::exception& error) {
       std::fprintf(stderr, "parity: %s: %s\n", argv[i], error.what());
       worst = 2;

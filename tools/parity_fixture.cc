@@ -238,7 +238,7 @@ double RelativeError(const std::vector<double>& actual, const std::vector<double
 
 }  // namespace
 
-absl::StatusOr<std::vector<ParityError>> MeasureParity(const std::string& path) {
+absl::StatusOr<std::vector<ParityError>> MeasureParity(const std::string& path, Kernels kernels) {
   const absl::StatusOr<SafetensorsFile> file = SafetensorsFile::Open(path);
   if (!file.ok()) return file.status();
   const absl::StatusOr<ModelDescription> model = ParseModelMetadata(file->metadata());
@@ -251,6 +251,7 @@ absl::StatusOr<std::vector<ParityError>> MeasureParity(const std::string& path) 
 
   FirstFailure listener;
   TorchExecutorOptions options;
+  options.kernels = kernels;
   options.max_batch = static_cast<int>(fixture->batch);
   options.num_slots = options.max_batch;
   const absl::StatusOr<std::unique_ptr<CpuExecutor>> executor = CpuExecutor::Create(options);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "model/network_form.h"
 
 namespace skipstream {
 
@@ -18,9 +19,11 @@ struct ParityError {
   double error = 0.0;  // as kParityTolerance; infinite if something is not finite
 };
 
-// Runs everything in the fixture through an executor of its own. InvalidArgument or Unimplemented,
-// naming what is wrong, if the file is not a fixture or holds a network that is not supported.
-absl::StatusOr<std::vector<ParityError>> MeasureParity(const std::string& path);
+// Runs everything in the fixture through an executor of its own, in float32. InvalidArgument or
+// Unimplemented, naming what is wrong, if the file is not a fixture or holds a network that is not
+// supported.
+absl::StatusOr<std::vector<ParityError>> MeasureParity(const std::string& path,
+                                                       Kernels kernels = Kernels::kAuto);
 
 }  // namespace skipstream
 

@@ -21,7 +21,7 @@ struct BFloat16 {
 template <typename T>
 constexpr int kPack = 4 / static_cast<int>(sizeof(T));
 
-// To nearest even.
+// As T: to the nearest, ties to even.
 inline float Rounded(float x, float) { return x; }
 inline BFloat16 Rounded(float x, BFloat16) {
   const auto bits = std::bit_cast<uint32_t>(x);
@@ -32,7 +32,9 @@ inline BFloat16 Rounded(float x, BFloat16) {
 constexpr int64_t kBlock = 32;
 constexpr int64_t kLanes = 16;
 
-constexpr int64_t RoundUp(int64_t n, int64_t multiple) {
+// What the kernels' sources call of this header is inlined there: a copy compiled for AVX-512 must
+// not be the one that other code is linked with.
+[[gnu::always_inline]] constexpr int64_t RoundUp(int64_t n, int64_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
 }
 constexpr int64_t NumBlocks(int64_t columns) { return (columns + kBlock - 1) / kBlock; }
@@ -49,8 +51,9 @@ template <typename T>
 constexpr int64_t PackedIndex(int64_t rows, int64_t columns, int64_t row, int64_t column) {
   const int64_t block = column / kBlock * kBlock;
   const int64_t left = RoundUp(columns, kLanes) - block;
-  return block * RoundUp(rows, kPack<T>) + row / kPack<T> * kPack<T> * (left < kBlock ? left : kBlock) +
-         (column - block) * kPack<T> + row % kPack<T>;
+  return block * RoundUp(rows, kPack<T>) +
+         row / kPack<T> * kPack<T> * (left < kBlock ? left : kBlock) + (column - block) * kPack<T> +
+         row % kPack<T>;
 }
 
 // One operand of a convolution: kernel 3 or 1, stride 1. `data` is the first tap of the first
@@ -58,9 +61,8 @@ constexpr int64_t PackedIndex(int64_t rows, int64_t columns, int64_t row, int64_
 template <typename T>
 struct ConvInput {
   const T* data = nullptr;
-  int64_t channels = 0;  // read; a multiple of kPack
-  int64_t stride = 0;    // between pixels, in elements
-  int64_t line = 0;      // between lines
+  int64_t channels = 0;  // a multiple of kPack
+  int64_t line = 0;      // between lines, in elements
   int kernel = 0;        // 0: there is no such operand
 };
 
@@ -70,11 +72,11 @@ struct Convolution {
   ConvInput<T> inputs[2];
   // Packed [rows, columns]; rows: input by input, tap by tap (line by line), channel by channel.
   const T* weight = nullptr;
-  const float* bias = nullptr;  // [columns filled up to kLanes]
+  const float* bias = nullptr;  // [columns]; read up to a multiple of kLanes
   int64_t height = 0;
   int64_t width = 0;
   int64_t columns = 0;              // output channels
-  const float* residual = nullptr;  // [H, W, columns] or none
+  const float* residual = nullptr;  // [H, W, columns] or none; may be `out`
   float scale = 1.0f;
   float* out = nullptr;  // [H, W, columns]; or
   T* rounded = nullptr;  // the same, if `out` is null
@@ -96,7 +98,6 @@ struct LineStatistics {
   float* mean = nullptr;     // [H, C]
   float* squares = nullptr;  // [H, C]
 };
-template <typename T>
 void MeasureLines(const LineStatistics& task, int64_t begin, int64_t end);
 
 // What one or two tensors of one size side by side are normalised to, group by group (arXiv
@@ -124,10 +125,9 @@ struct Normalization {
   Resampling resampling = Resampling::kNone;
   int64_t height = 0;  // before resampling
   int64_t width = 0;
-  T* out = nullptr;          // [H', W', stride]; with padding [H' + 2, W' + 2, stride], zeros around
-  int64_t stride = 0;        // C filled up to kPack
+  T* out = nullptr;  // [H', W', C]; if `padded` [H' + 2, W' + 2, C], and zeros are written around
   bool padded = false;
-  T* raw = nullptr;          // [H', W', stride] or none: the parts, resampled, not normalised
+  T* raw = nullptr;            // [H', W', C] or none: the parts, resampled, not normalised
   float* raw_float = nullptr;  // [H', W', C] or none: the same unrounded
 };
 
@@ -161,7 +161,9 @@ struct AttentionHead {
   int64_t out_stride = 0;
 };
 template <typename T>
-void PackKeysAndValues(const AttentionHead<T>& head);
+void PackKeys(const AttentionHead<T>& head);
+template <typename T>
+void PackValues(const AttentionHead<T>& head);
 constexpr int64_t kQueries = 8;  // of one unit of work
 template <typename T>
 int64_t AttentionUnits(const AttentionHead<T>& head) {
@@ -172,12 +174,7 @@ template <typename T>
 void Attend(const AttentionHead<T>& head, float* scores, T* weights, int64_t begin, int64_t end);
 
 // x = x / (1 + exp(-x)), for n values.
-template <typename T>
 void SiluInPlace(float* x, int64_t n);
-
-// out[i] = x[i] rounded to nearest even.
-template <typename T>
-void Round(const float* x, int64_t n, T* out);
 
 }  // namespace skipstream::cpu
 

@@ -48,9 +48,7 @@ struct Factors<BFloat16> {
     __builtin_memcpy(&pair, x, sizeof(pair));
     return (__m512bh)_mm512_set1_epi32(pair);
   }
-  static Floats MultiplyAdd(Vector x, Vector w, Floats sum) {
-    return _mm512_dpbf16_ps(sum, x, w);
-  }
+  static Floats MultiplyAdd(Vector x, Vector w, Floats sum) { return _mm512_dpbf16_ps(sum, x, w); }
   static void Store(BFloat16* to, Floats x, Mask lanes) {
     _mm256_mask_storeu_epi16(to, lanes, (__m256i)_mm512_cvtneps_pbh(x));
   }
@@ -94,8 +92,7 @@ inline Floats Silu(Floats x) {
   const Floats divisor = _mm512_add_ps(one, Exp<exact>(_mm512_sub_ps(_mm512_setzero_ps(), x)));
   Floats inverse = _mm512_rcp14_ps(divisor);
   if constexpr (exact) {  // one step of Newton's method
-    inverse = _mm512_mul_ps(inverse,
-                            _mm512_fnmadd_ps(divisor, inverse, _mm512_set1_ps(2.0f)));
+    inverse = _mm512_mul_ps(inverse, _mm512_fnmadd_ps(divisor, inverse, _mm512_set1_ps(2.0f)));
   }
   return _mm512_mul_ps(x, inverse);
 }
@@ -155,8 +152,8 @@ inline void ConvolveTile(const Convolution<T>& task, const T* w, int64_t y, int6
   for (const ConvInput<T>& input : task.inputs) {
     for (int row = 0; row < input.kernel; ++row) {
       for (int tap = 0; tap < input.kernel; ++tap) {
-        w = MultiplyAdd<T, P, V>(input.data + (y + row) * input.line + (x + tap) * input.stride,
-                                 input.stride, input.channels, w, sums);
+        w = MultiplyAdd<T, P, V>(input.data + (y + row) * input.line + (x + tap) * input.channels,
+                                 input.channels, input.channels, w, sums);
       }
     }
   }
@@ -195,55 +192,19 @@ inline __attribute__((always_inline)) void InBlock(int64_t left, const Columns& 
 template <typename T>
 void Convolve(const Convolution<T>& task, int64_t begin, int64_t end) {
   int64_t rows = 0;
-  for (const ConvInput<T>& input : task.inputs) rows += input.kernel * input.kernel * input.channels;
+  for (const ConvInput<T>& input : task.inputs)
+    rows += input.kernel * input.kernel * input.channels;
   for (int64_t unit = begin; unit < end; ++unit) {
     const int64_t column = unit / task.height * kBlock;
     const int64_t y = unit % task.height;
     const T* w = task.weight + column * rows;
     InBlock(task.columns - column, [&]<int V>() {
-      InTiles(task.width,
-              [&]<int P>(int64_t x) { ConvolveTile<T, P, V>(task, w, y, x, column); });
+      InTiles(task.width, [&]<int P>(int64_t x) { ConvolveTile<T, P, V>(task, w, y, x, column); });
     });
   }
 }
 
 // --- Normalization ---
-
-template <typename T>
-void MeasureLines(const LineStatistics& task, int64_t begin, int64_t end) {
-  const Floats share = _mm512_set1_ps(1.0f / static_cast<float>(task.width));
-  for (int64_t y = begin; y < end; ++y) {
-    for (int64_t c = 0; c < task.channels; c += kLanes) {
-      const Mask lanes = FirstLanes(task.channels - c);
-      const float* x = task.x + y * task.width * task.channels + c;
-      // Two sums in turns: each waits for its own last addition only.
-      Floats even = _mm512_setzero_ps();
-      Floats odd = _mm512_setzero_ps();
-      for (int64_t p = 0; p + 1 < task.width; p += 2) {
-        even = _mm512_add_ps(even, LoadLanes(x + p * task.channels, lanes));
-        odd = _mm512_add_ps(odd, LoadLanes(x + (p + 1) * task.channels, lanes));
-      }
-      if (task.width % 2 != 0) {
-        even = _mm512_add_ps(even, LoadLanes(x + (task.width - 1) * task.channels, lanes));
-      }
-      const Floats mean = _mm512_mul_ps(_mm512_add_ps(even, odd), share);
-      even = odd = _mm512_setzero_ps();
-      for (int64_t p = 0; p + 1 < task.width; p += 2) {
-        const Floats a = _mm512_sub_ps(LoadLanes(x + p * task.channels, lanes), mean);
-        const Floats b = _mm512_sub_ps(LoadLanes(x + (p + 1) * task.channels, lanes), mean);
-        even = _mm512_fmadd_ps(a, a, even);
-        odd = _mm512_fmadd_ps(b, b, odd);
-      }
-      if (task.width % 2 != 0) {
-        const Floats a =
-            _mm512_sub_ps(LoadLanes(x + (task.width - 1) * task.channels, lanes), mean);
-        even = _mm512_fmadd_ps(a, a, even);
-      }
-      _mm512_mask_storeu_ps(task.mean + y * task.channels + c, lanes, mean);
-      _mm512_mask_storeu_ps(task.squares + y * task.channels + c, lanes, _mm512_add_ps(even, odd));
-    }
-  }
-}
 
 template <typename T>
 void NormalizationCoefficients(const Normalization<T>& task, float* multiplier, float* offset,
@@ -326,8 +287,8 @@ template <typename T>
 inline OutputLine<T> LineOf(const Normalization<T>& task, int64_t channels, int64_t width,
                             int64_t y) {
   const int64_t pad = task.padded ? 1 : 0;
-  return {task.out + ((y + pad) * (width + 2 * pad) + pad) * task.stride,
-          task.raw == nullptr ? nullptr : task.raw + y * width * task.stride,
+  return {task.out + ((y + pad) * (width + 2 * pad) + pad) * channels,
+          task.raw == nullptr ? nullptr : task.raw + y * width * channels,
           task.raw_float == nullptr ? nullptr : task.raw_float + y * width * channels};
 }
 
@@ -338,12 +299,13 @@ inline void Zero(T* to, int64_t n) {
 
 // The zeros beside line y of `height`, and above the first and below the last.
 template <typename T>
-inline void Pad(const Normalization<T>& task, int64_t height, int64_t width, int64_t y) {
+inline void Pad(const Normalization<T>& task, int64_t channels, int64_t height, int64_t width,
+                int64_t y) {
   if (!task.padded) return;
-  const int64_t line = (width + 2) * task.stride;
+  const int64_t line = (width + 2) * channels;
   T* const own = task.out + (y + 1) * line;
-  Zero(own, task.stride);
-  Zero(own + (width + 1) * task.stride, task.stride);
+  Zero(own, channels);
+  Zero(own + (width + 1) * channels, channels);
   if (y == 0) Zero(task.out, line);
   if (y == height - 1) Zero(task.out + (height + 1) * line, line);
 }
@@ -367,7 +329,7 @@ void Normalize(const Normalization<T>& task, const float* multiplier, const floa
     OutputLine<T> lines[2];
     for (int i = 0; i < copies; ++i) {
       lines[i] = LineOf(task, channels, width, unit * copies + i);
-      Pad(task, height, width, unit * copies + i);
+      Pad(task, channels, height, width, unit * copies + i);
     }
     for (int64_t x = 0; x < units_width; ++x) {
       int64_t first = 0;
@@ -375,8 +337,7 @@ void Normalize(const Normalization<T>& task, const float* multiplier, const floa
         const auto& part = task.parts[i];
         const Floats factor = _mm512_set1_ps(part.factor);
         const int64_t step = down ? 2 : 1;
-        const float* const corner =
-            part.x + (unit * step * task.width + x * step) * part.channels;
+        const float* const corner = part.x + (unit * step * task.width + x * step) * part.channels;
         for (int64_t c = 0; c < part.channels; c += kLanes) {
           const Mask lanes = FirstLanes(part.channels - c);
           const Floats by = LoadLanes(multiplier + first + c, lanes);
@@ -405,9 +366,9 @@ void Normalize(const Normalization<T>& task, const float* multiplier, const floa
             const OutputLine<T>& line = lines[row];
             for (int copy = 0; copy < copies; ++copy) {
               const int64_t pixel = x * copies + copy;
-              F::Store(line.out + pixel * task.stride + first + c, result, lanes);
+              F::Store(line.out + pixel * channels + first + c, result, lanes);
               if (line.raw != nullptr) {
-                F::Store(line.raw + pixel * task.stride + first + c, value, lanes);
+                F::Store(line.raw + pixel * channels + first + c, value, lanes);
               }
               if (line.raw_float != nullptr) {
                 _mm512_mask_storeu_ps(line.raw_float + pixel * channels + first + c, lanes, value);
@@ -417,15 +378,6 @@ void Normalize(const Normalization<T>& task, const float* multiplier, const floa
         }
         first += part.channels;
       }
-      if (task.stride > channels) {
-        for (int row = 0; row < copies; ++row) {
-          for (int copy = 0; copy < copies; ++copy) {
-            const int64_t at = (x * copies + copy) * task.stride + channels;
-            Zero(lines[row].out + at, task.stride - channels);
-            if (lines[row].raw != nullptr) Zero(lines[row].raw + at, task.stride - channels);
-          }
-        }
-      }
     }
   }
 }
@@ -433,8 +385,8 @@ void Normalize(const Normalization<T>& task, const float* multiplier, const floa
 // --- Attention ---
 
 template <typename T>
-void PackKeysAndValues(const AttentionHead<T>& head) {
-  // Keys: what one packed row of a column holds is kPack neighbouring values, 32 bits.
+void PackKeys(const AttentionHead<T>& head) {
+  // What one packed row of a column holds is kPack neighbouring values, 32 bits.
   const __m512i pixel_bytes = _mm512_mullo_epi32(
       _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
       _mm512_set1_epi32(static_cast<int>(head.stride * static_cast<int64_t>(sizeof(T)))));
@@ -452,8 +404,12 @@ void PackKeysAndValues(const AttentionHead<T>& head) {
       }
     }
   }
-  // Values: kPack neighbouring pixels' values of each channel.
-  to = head.values;
+}
+
+template <typename T>
+void PackValues(const AttentionHead<T>& head) {
+  // kPack neighbouring pixels' values of each channel.
+  T* to = head.values;
   for (int64_t block = 0; block < head.channels; block += kBlock) {
     const int64_t vectors = head.channels - block > kLanes ? 2 : 1;
     for (int64_t pixel = 0; pixel < head.pixels; pixel += kPack<T>) {
@@ -485,8 +441,7 @@ inline void AttendTile(const AttentionHead<T>& head, float* scores, T* weights, 
   using F = Factors<T>;
   const int64_t padded = RoundUp(head.pixels, kLanes);
   const int64_t rows = RoundUp(head.pixels, kPack<T>);
-  const Floats scale =
-      _mm512_set1_ps(1.0f / __builtin_sqrtf(static_cast<float>(head.channels)));
+  const Floats scale = _mm512_set1_ps(1.0f / __builtin_sqrtf(static_cast<float>(head.channels)));
   const Floats never = _mm512_set1_ps(-__builtin_inff());
   for (int64_t block = 0; block < head.pixels; block += kBlock) {
     InBlock(head.pixels - block, [&]<int V>() {
@@ -497,8 +452,8 @@ inline void AttendTile(const AttentionHead<T>& head, float* scores, T* weights, 
       for (int p = 0; p < P; ++p) {
         for (int v = 0; v < V; ++v) {
           const int64_t pixel = block + v * kLanes;
-          const Floats value = _mm512_mask_mul_ps(never, FirstLanes(head.pixels - pixel),
-                                                  sums.at[p][v], scale);
+          const Floats value =
+              _mm512_mask_mul_ps(never, FirstLanes(head.pixels - pixel), sums.at[p][v], scale);
           _mm512_storeu_ps(scores + p * padded + pixel, value);
         }
       }
@@ -543,36 +498,17 @@ template <typename T>
 void Attend(const AttentionHead<T>& head, float* scores, T* weights, int64_t begin, int64_t end) {
   const int64_t first = begin * kQueries;
   const int64_t last = Min(end * kQueries, head.pixels);
-  InTiles(last - first, [&]<int P>(int64_t query) {
-    AttendTile<T, P>(head, scores, weights, first + query);
-  });
+  InTiles(last - first,
+          [&]<int P>(int64_t query) { AttendTile<T, P>(head, scores, weights, first + query); });
 }
 
-template <typename T>
-void SiluInPlace(float* x, int64_t n) {
-  for (int64_t i = 0; i < n; i += kLanes) {
-    const Mask lanes = FirstLanes(n - i);
-    _mm512_mask_storeu_ps(x + i, lanes, Silu<Factors<T>::kExact>(LoadLanes(x + i, lanes)));
-  }
-}
-
-template <typename T>
-void Round(const float* x, int64_t n, T* out) {
-  for (int64_t i = 0; i < n; i += kLanes) {
-    const Mask lanes = FirstLanes(n - i);
-    Factors<T>::Store(out + i, LoadLanes(x + i, lanes), lanes);
-  }
-}
-
-#define SKIPSTREAM_INSTANTIATE_CPU_KERNELS(T)                                                   \
-  template void Convolve(const Convolution<T>&, int64_t, int64_t);                              \
-  template void MeasureLines<T>(const LineStatistics&, int64_t, int64_t);                       \
-  template void NormalizationCoefficients(const Normalization<T>&, float*, float*, double*);    \
+#define SKIPSTREAM_INSTANTIATE_CPU_KERNELS(T)                                                     \
+  template void Convolve(const Convolution<T>&, int64_t, int64_t);                                \
+  template void NormalizationCoefficients(const Normalization<T>&, float*, float*, double*);      \
   template void Normalize(const Normalization<T>&, const float*, const float*, int64_t, int64_t); \
-  template void PackKeysAndValues(const AttentionHead<T>&);                                     \
-  template void Attend(const AttentionHead<T>&, float*, T*, int64_t, int64_t);                  \
-  template void SiluInPlace<T>(float*, int64_t);                                                \
-  template void Round(const float*, int64_t, T*)
+  template void PackKeys(const AttentionHead<T>&);                                                \
+  template void PackValues(const AttentionHead<T>&);                                              \
+  template void Attend(const AttentionHead<T>&, float*, T*, int64_t, int64_t)
 
 }  // namespace skipstream::cpu
 

@@ -9,7 +9,7 @@ namespace skipstream::cpu {
 
 // Where `members` threads wait for each other, again and again. Waits spinning at first, then
 // asleep: threads may outnumber free cores.
-class Barrier {
+class alignas(64) Barrier {  // a cache line of its own
  public:
   // Before anyone waits.
   void Reset(int members) { members_ = members; }

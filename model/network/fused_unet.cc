@@ -3,12 +3,10 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <cmath>
+#include <chrono>
 #include <cstdint>
 #include <mutex>
-#include <optional>
 #include <string>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -19,7 +17,8 @@
 #include "model/cpu/aligned_buffer.h"
 #include "model/cpu/kernels.h"
 #include "model/cpu/team.h"
-#include "model/network/layers.h"
+#include "model/network/fused_conditioning.h"
+#include "model/network/fused_layers.h"
 #include "model/network/resampling.h"
 #include "model/network/unet_topology.h"
 
@@ -30,272 +29,8 @@ using cpu::AlignedBuffer;
 using cpu::Barrier;
 using cpu::BFloat16;
 using cpu::kLanes;
-using cpu::kPack;
 using cpu::RoundUp;
 using cpu::Team;
-
-// --- Parameters ---
-
-// [n], with room for the kernels to read whole vectors. Empty if the source has no values.
-AlignedBuffer<float> TakeVector(ParameterSource& source, const std::string& name, int64_t n) {
-  const at::Tensor values = source.Take(name, {n});
-  if (!values.defined()) return {};
-  AlignedBuffer<float> vector(RoundUp(n, kLanes));
-  std::copy_n(values.const_data_ptr<float>(), n, vector.data());
-  return vector;
-}
-
-// A matrix that is filled part by part.
-template <typename T>
-class PackedMatrix {
- public:
-  PackedMatrix() = default;
-  PackedMatrix(int64_t rows, int64_t columns)
-      : rows_(rows), columns_(columns), values_(cpu::PackedSize<T>(rows, columns)) {}
-
-  // Row `row` and those after it take the `taps` * `channels` values of each output in `weight`
-  // [columns, ..], the channels of every tap filled up to `row_channels`. Output i goes to column
-  // first_column + column(i).
-  template <typename Column>
-  void Fill(const float* weight, int64_t outputs, int64_t taps, int64_t channels,
-            int64_t row_channels, int64_t row, int64_t first_column, const Column& column) {
-    for (int64_t i = 0; i < outputs; ++i) {
-      for (int64_t tap = 0; tap < taps; ++tap) {
-        for (int64_t c = 0; c < channels; ++c) {
-          values_.data()[cpu::PackedIndex<T>(rows_, columns_, row + tap * row_channels + c,
-                                             first_column + column(i))] =
-              cpu::Rounded(*weight++, T());
-        }
-      }
-    }
-  }
-
-  const T* data() const { return values_.data(); }
-
- private:
-  int64_t rows_ = 0;
-  int64_t columns_ = 0;
-  AlignedBuffer<T> values_;
-};
-
-int64_t SameColumn(int64_t i) { return i; }
-
-// Fully connected layer in float32.
-struct FusedLinear {
-  int64_t inputs = 0;
-  int64_t outputs = 0;
-  PackedMatrix<float> weight;
-  AlignedBuffer<float> bias;
-
-  FusedLinear() = default;
-  FusedLinear(ParameterSource& source, const std::string& name, int64_t in, int64_t out,
-              Linear::Bias stored = Linear::Bias::kStored, float factor = 1.0f)
-      : inputs(in), outputs(out) {
-    const at::Tensor weights = source.Take(name + ".weight", {out, in});
-    if (stored == Linear::Bias::kStored) {
-      bias = TakeVector(source, name + ".bias", out);
-    } else {
-      bias = AlignedBuffer<float>(RoundUp(out, kLanes));
-    }
-    if (!weights.defined()) return;
-    weight = PackedMatrix<float>(in, out);
-    weight.Fill(weights.mul(factor).const_data_ptr<float>(), out, 1, in, in, 0, 0, SameColumn);
-  }
-
-  // x [rows, inputs] -> out [rows, outputs], plus `residual` if there is one. Does not wait for the
-  // team.
-  void Apply(const float* x, int64_t rows, const float* residual, float* out,
-             const Team& team) const {
-    cpu::Convolution<float> task;
-    task.inputs[0] = {x, inputs, inputs, 0, 1};
-    task.weight = weight.data();
-    task.bias = bias.data();
-    task.height = 1;
-    task.width = rows;
-    task.columns = outputs;
-    task.residual = residual;
-    task.out = out;
-    team.Share(cpu::ConvolutionUnits(task),
-               [&](int64_t begin, int64_t end) { cpu::Convolve(task, begin, end); });
-  }
-};
-
-// The noise level and the class as one vector per row, and what every block makes of it.
-class Conditioning {
- public:
-  Conditioning(const SongUNetConfig& config, ParameterSource& source)
-      : label_first_(true),
-        noise_(config.noise_channels()),
-        emb_(config.emb_channels()),
-        map_noise_(config.embedding_type == SongUNetConfig::Embedding::kFourier
-                       ? NoiseEmbedding::Fourier(source, "model.map_noise", config.noise_channels())
-                       : NoiseEmbedding::Positional(config.noise_channels(), /*reaches_end=*/true,
-                                                    NoiseEmbedding::Order::kSinesFirst)) {
-    if (config.label_dim > 0) {
-      map_label_.emplace(source, "model.map_label", config.label_dim, noise_,
-                         Linear::Bias::kStored, std::sqrt(static_cast<float>(config.label_dim)));
-    }
-    TakeLayers(config.augment_dim, source);
-  }
-  Conditioning(const DhariwalUNetConfig& config, ParameterSource& source)
-      : noise_(config.model_channels),
-        emb_(config.emb_channels()),
-        map_noise_(NoiseEmbedding::Positional(config.model_channels, /*reaches_end=*/false,
-                                              NoiseEmbedding::Order::kCosinesFirst)) {
-    if (config.label_dim > 0) {
-      map_label_.emplace(source, "model.map_label", config.label_dim, emb_, Linear::Bias::kNone);
-    }
-    TakeLayers(config.augment_dim, source);
-  }
-
-  // The layer `name` of a block, whose outputs, plus `bias` if there is one, Apply() computes too.
-  // Returns the block's number.
-  size_t AddBlock(ParameterSource& source, const std::string& name, int64_t outputs,
-                  const AlignedBuffer<float>* bias) {
-    FusedLinear& layer = blocks_.emplace_back(source, name, emb_, outputs);
-    if (bias != nullptr && bias->size() == layer.bias.size()) {
-      for (int64_t i = 0; i < bias->size(); ++i) layer.bias.data()[i] += bias->data()[i];
-    }
-    first_.push_back(outputs_);
-    outputs_ += outputs;
-    return blocks_.size() - 1;
-  }
-
-  // Where in the result of Apply() for `rows` rows the outputs of a block for one of them are.
-  int64_t Place(size_t block, int64_t row, int64_t rows) const {
-    return first_[block] * rows + blocks_[block].outputs * row;
-  }
-
-  int64_t outputs() const { return outputs_; }
-
-  // Room Apply() needs per row, besides its result.
-  int64_t scratch_size() const { return noise_ + 2 * emb_; }
-
-  // c_noise [rows], labels [rows, label_dim] or null, result: rows * outputs() values.
-  void Apply(const float* c_noise, const float* labels, int64_t rows, float* scratch,
-             float* result, const Team& team) const {
-    float* const noise = scratch;
-    float* const first = noise + rows * noise_;
-    float* const second = first + rows * emb_;
-    const auto silu = [&](float* x) {
-      team.Share(rows, [&](int64_t begin, int64_t end) {
-        cpu::SiluInPlace<float>(x + begin * emb_, (end - begin) * emb_);
-      });
-      team.Wait();
-    };
-    const at::Tensor& frequencies = map_noise_.frequencies();
-    const float* const frequency = frequencies.const_data_ptr<float>();
-    const int64_t half = frequencies.size(0);
-    const bool sines_first = map_noise_.order() == NoiseEmbedding::Order::kSinesFirst;
-    team.Share(rows, [&](int64_t begin, int64_t end) {
-      for (int64_t b = begin; b < end; ++b) {
-        float* const row = noise + b * noise_;
-        for (int64_t i = 0; i < half; ++i) {
-          const float angle = c_noise[b] * frequency[i];
-          row[sines_first ? i : half + i] = std::sin(angle);
-          row[sines_first ? half + i : i] = std::cos(angle);
-        }
-      }
-    });
-    team.Wait();
-    const auto apply = [&](const FusedLinear& layer, const float* x, const float* residual,
-                           float* out) {
-      layer.Apply(x, rows, residual, out, team);
-      team.Wait();
-    };
-    if (label_first_ && map_label_) apply(*map_label_, labels, noise, noise);
-    apply(layer0_, noise, nullptr, first);
-    silu(first);
-    apply(layer1_, first, nullptr, second);
-    if (!label_first_ && map_label_) apply(*map_label_, labels, second, second);
-    silu(second);
-    for (size_t i = 0; i < blocks_.size(); ++i) {
-      blocks_[i].Apply(second, rows, nullptr, result + Place(i, 0, rows), team);
-    }
-    team.Wait();
-  }
-
- private:
-  void TakeLayers(int augment_dim, ParameterSource& source) {
-    // Training fed augmentation labels through this layer; here they are always zero.
-    if (augment_dim > 0) source.Take("model.map_augment.weight", {noise_, augment_dim});
-    layer0_ = FusedLinear(source, "model.map_layer0", noise_, emb_);
-    layer1_ = FusedLinear(source, "model.map_layer1", emb_, emb_);
-  }
-
-  bool label_first_ = false;  // the class joins the noise embedding; else what is made of it
-  int64_t noise_;
-  int64_t emb_;
-  NoiseEmbedding map_noise_;
-  std::optional<FusedLinear> map_label_;
-  FusedLinear layer0_;
-  FusedLinear layer1_;
-  std::vector<FusedLinear> blocks_;
-  std::vector<int64_t> first_;  // outputs of the blocks before each
-  int64_t outputs_ = 0;         // of all of them
-};
-
-// The convolutions of one kernel each that add up to one result.
-template <typename T>
-struct FusedConv {
-  PackedMatrix<T> weight;
-  AlignedBuffer<float> bias;
-
-  struct Operand {
-    std::string name;
-    int64_t channels;
-    int kernel;
-  };
-
-  FusedConv() = default;
-  // `parts`: outputs are stored as (c, part) and become (part, c).
-  FusedConv(ParameterSource& source, const std::vector<Operand>& operands, int64_t outputs,
-            int64_t parts = 1) {
-    std::vector<at::Tensor> weights;
-    bool whole = true;
-    int64_t rows = 0;
-    const auto column = [&](int64_t i) { return i % parts * (outputs / parts) + i / parts; };
-    for (const Operand& operand : operands) {
-      const at::Tensor& taken = weights.emplace_back(source.TakeKernel(
-          operand.name + ".weight", {outputs, operand.channels, operand.kernel, operand.kernel}));
-      const at::Tensor biases = source.Take(operand.name + ".bias", {outputs});
-      whole = whole && taken.defined() && biases.defined();
-      rows += operand.kernel * operand.kernel * RoundUp(operand.channels, kPack<T>);
-      if (!whole) continue;
-      if (bias.size() == 0) bias = AlignedBuffer<float>(RoundUp(outputs, kLanes));
-      for (int64_t i = 0; i < outputs; ++i) {
-        bias.data()[column(i)] += biases.const_data_ptr<float>()[i];
-      }
-    }
-    if (!whole) return;
-    weight = PackedMatrix<T>(rows, outputs);
-    int64_t row = 0;
-    for (size_t i = 0; i < operands.size(); ++i) {
-      const int64_t taps = operands[i].kernel * operands[i].kernel;
-      const int64_t channels = RoundUp(operands[i].channels, kPack<T>);
-      // In channels-last memory: [out, tap, in].
-      weight.Fill(weights[i].const_data_ptr<float>(), outputs, taps, operands[i].channels, channels,
-                  row, 0, column);
-      row += taps * channels;
-    }
-  }
-};
-
-struct FusedNorm {
-  int64_t channels = 0;
-  int64_t groups = 1;
-  AlignedBuffer<float> weight;
-  AlignedBuffer<float> bias;
-
-  FusedNorm() = default;
-  FusedNorm(ParameterSource& source, const std::string& name, int64_t c)
-      : channels(c),
-        groups(GroupNorm::GroupsOf(source, name, static_cast<int>(c))),
-        weight(TakeVector(source, name + ".weight", c)),
-        bias(TakeVector(source, name + ".bias", c)) {}
-};
-
-// --- Values ---
 
 // A picture [H, W, C] and the statistics of its lines.
 struct Feature {
@@ -305,6 +40,7 @@ struct Feature {
   int64_t size = 0;  // H = W
   int64_t channels = 0;
 
+  Feature() = default;
   // Room for so many values, and so many of one line of pixels.
   Feature(int64_t values, int64_t line) : x(values), mean(line), squares(line) {}
 
@@ -314,10 +50,9 @@ struct Feature {
   }
 
   // Measures the lines of x, and waits for the team.
-  template <typename T>
   void Measure(const Team& team) {
     const cpu::LineStatistics task = {x.data(), size, channels, mean.data(), squares.data()};
-    team.Share(size, [&](int64_t begin, int64_t end) { cpu::MeasureLines<T>(task, begin, end); });
+    team.Share(size, [&](int64_t begin, int64_t end) { cpu::MeasureLines(task, begin, end); });
     team.Wait();
   }
 };
@@ -326,10 +61,10 @@ struct Feature {
 template <typename T>
 struct RowBuffers {
   std::vector<Feature> skips;
-  std::vector<Feature> decoder;  // two, in turns
-  std::vector<Feature> middle;   // one: between the convolutions of a block
-  AlignedBuffer<float> image;    // with zeros around
-  AlignedBuffer<T> active;       // what a convolution reads, with zeros around
+  Feature decoder[2];          // blocks in turns
+  Feature middle;              // between the convolutions of a block
+  AlignedBuffer<float> image;  // with zeros around
+  AlignedBuffer<T> active;     // what a convolution reads, with zeros around
   AlignedBuffer<T> raw;
   AlignedBuffer<float> raw_float;
   AlignedBuffer<T> qkv;
@@ -337,6 +72,7 @@ struct RowBuffers {
   AlignedBuffer<T> values;
 };
 
+// Of the buffers that blocks share: the most that any of them needs.
 struct Sizes {
   int64_t feature = 0;
   int64_t line = 0;
@@ -376,7 +112,7 @@ class FusedUNet final : public UNet {
     const int64_t channels = topology_.decoder.back().out_channels;
     out_norm_ = FusedNorm(source, topology_.out_norm, channels);
     out_conv_ = FusedConv<T>(source, {{topology_.out_conv, channels, 3}}, out_channels);
-    Need(topology_.resolution, channels, topology_.resolution);
+    Need(topology_.resolution, channels);
   }
 
   at::Tensor Forward(const at::Tensor& x, const at::Tensor& c_noise, const at::Tensor& labels,
@@ -404,8 +140,7 @@ class FusedUNet final : public UNet {
   struct Block {
     UNetBlockSpec spec;
     bool projects = false;
-    int64_t size_in = 0;
-    int64_t size_out = 0;
+    int64_t size = 0;  // H = W of the output
     FusedNorm norm0;
     FusedConv<T> conv0;
     FusedNorm norm1;
@@ -416,13 +151,13 @@ class FusedUNet final : public UNet {
   };
 
   struct Workspace {
-    int64_t rows = 0;
-    int threads = 0;
+    int64_t rows = 0;  // there is room for
     AlignedBuffer<float> embedding;
     AlignedBuffer<float> conditions;
-    std::vector<RowBuffers<T>> buffers;  // per thread
-    std::vector<Scratch<T>> scratch;     // per thread
+    std::vector<RowBuffers<T>> buffers;   // of the rows that are computed at a time
+    std::vector<Scratch<T>> scratch;      // per thread
     std::unique_ptr<Barrier[]> barriers;  // of all threads; of the groups
+    int num_barriers = 0;
   };
 
   struct Batch {
@@ -451,10 +186,10 @@ class FusedUNet final : public UNet {
     const std::string& name = spec.name;
     block.spec = spec;
     block.projects = HasProjectedShortcut(style, spec);
-    block.size_out = topology_.resolution >> spec.level;
-    block.size_in = spec.resample == Resample::kDown ? 2 * block.size_out
-                    : spec.resample == Resample::kUp ? block.size_out / 2
-                                                     : block.size_out;
+    block.size = topology_.resolution >> spec.level;
+    if (spec.skip_channels > 0 && !block.projects) {
+      source.Fail(absl::InternalError(name + ": what joins a skip projects its shortcut"));
+    }
     const int64_t in = spec.in_channels;
     const int64_t out = spec.out_channels;
     block.norm0 = FusedNorm(source, name + ".norm0", in);
@@ -470,13 +205,14 @@ class FusedUNet final : public UNet {
     std::vector<typename FusedConv<T>::Operand> operands = {{name + ".conv1", out, 3}};
     if (block.projects) operands.push_back({name + ".skip", in, 1});
     block.conv1 = FusedConv<T>(source, operands, out);
-    Need(block.size_out, in, block.size_out);
-    Need(block.size_out, out, block.size_out);
-    sizes_.feature = std::max(sizes_.feature, block.size_out * block.size_out * out);
-    sizes_.line = std::max(sizes_.line, block.size_out * out);
-    sizes_.raw = std::max(sizes_.raw, block.size_out * block.size_out * RoundUp(in, kPack<T>));
+    Need(block.size, in);
+    Need(block.size, out);
+    const int64_t pixels = block.size * block.size;
+    sizes_.feature = std::max(sizes_.feature, pixels * out);
+    sizes_.line = std::max(sizes_.line, block.size * out);
+    sizes_.raw = std::max(sizes_.raw, pixels * in);
     if (spec.resample != Resample::kNone && !block.projects) {
-      sizes_.raw_float = std::max(sizes_.raw_float, block.size_out * block.size_out * in);
+      sizes_.raw_float = std::max(sizes_.raw_float, pixels * in);
     }
     if (spec.heads == 0) return;
     if (spec.out_channels % spec.heads != 0) {
@@ -487,19 +223,17 @@ class FusedUNet final : public UNet {
     block.norm2 = FusedNorm(source, name + ".norm2", out);
     block.qkv = FusedConv<T>(source, {{name + ".qkv", out, 1}}, 3 * out, 3);
     block.proj = FusedConv<T>(source, {{name + ".proj", out, 1}}, out);
-    const int64_t pixels = block.size_out * block.size_out;
     const int64_t width = out / spec.heads;
     sizes_.qkv = std::max(sizes_.qkv, pixels * 3 * out);
-    sizes_.raw = std::max(sizes_.raw, pixels * RoundUp(out, kPack<T>));
+    sizes_.raw = std::max(sizes_.raw, pixels * out);
     sizes_.keys = std::max(sizes_.keys, spec.heads * cpu::PackedSize<T>(width, pixels));
     sizes_.values = std::max(sizes_.values, spec.heads * cpu::PackedSize<T>(pixels, width));
     sizes_.scores = std::max(sizes_.scores, cpu::kQueries * RoundUp(pixels, kLanes));
   }
 
-  // Room for what a convolution over `channels` of height x width reads.
-  void Need(int64_t height, int64_t channels, int64_t width) {
-    sizes_.active =
-        std::max(sizes_.active, (height + 2) * (width + 2) * RoundUp(channels, kPack<T>));
+  // Room for what a 3x3 convolution over `channels` reads.
+  void Need(int64_t size, int64_t channels) {
+    sizes_.active = std::max(sizes_.active, (size + 2) * (size + 2) * channels);
     sizes_.channels = std::max(sizes_.channels, channels);
   }
 
@@ -515,22 +249,22 @@ class FusedUNet final : public UNet {
     if (workspace == nullptr) workspace = std::make_unique<Workspace>();
     if (workspace->rows < rows) {
       workspace->rows = rows;
-      workspace->embedding = AlignedBuffer<float>(rows * conditioning_.scratch_size() + kLanes);
+      workspace->embedding = AlignedBuffer<float>(rows * conditioning_.scratch_size());
+      // Convolutions read biases in here, in whole vectors.
       workspace->conditions = AlignedBuffer<float>(rows * conditioning_.outputs() + kLanes);
     }
-    if (workspace->threads < threads) {
-      workspace->threads = threads;
-      workspace->buffers.clear();
-      workspace->scratch.clear();
-      for (int i = 0; i < threads; ++i) {
-        workspace->buffers.push_back(MakeBuffers());
-        workspace->scratch.push_back({AlignedBuffer<float>(RoundUp(sizes_.channels, kLanes)),
-                                      AlignedBuffer<float>(RoundUp(sizes_.channels, kLanes)),
-                                      AlignedBuffer<double>(2 * sizes_.channels),
-                                      AlignedBuffer<float>(sizes_.scores),
-                                      AlignedBuffer<T>(sizes_.scores)});
-      }
-      workspace->barriers = std::make_unique<Barrier[]>(threads + 1);
+    while (static_cast<int64_t>(workspace->buffers.size()) < std::min<int64_t>(rows, threads)) {
+      workspace->buffers.push_back(MakeBuffers());
+    }
+    while (static_cast<int>(workspace->scratch.size()) < threads) {
+      workspace->scratch.push_back(
+          {AlignedBuffer<float>(sizes_.channels), AlignedBuffer<float>(sizes_.channels),
+           AlignedBuffer<double>(2 * sizes_.channels), AlignedBuffer<float>(sizes_.scores),
+           AlignedBuffer<T>(sizes_.scores)});
+    }
+    if (workspace->num_barriers <= threads) {
+      workspace->num_barriers = threads + 1;
+      workspace->barriers = std::make_unique<Barrier[]>(workspace->num_barriers);
     }
     return workspace;
   }
@@ -544,10 +278,10 @@ class FusedUNet final : public UNet {
     };
     add_skip(size, topology_.in_conv_channels);
     for (size_t i = 0; i < topology_.encoder.size(); ++i) {
-      add_skip(blocks_[i].size_out, blocks_[i].spec.out_channels);
+      add_skip(blocks_[i].size, blocks_[i].spec.out_channels);
     }
-    for (int i = 0; i < 2; ++i) buffers.decoder.emplace_back(sizes_.feature, sizes_.line);
-    buffers.middle.emplace_back(sizes_.feature, sizes_.line);
+    for (Feature& feature : buffers.decoder) feature = Feature(sizes_.feature, sizes_.line);
+    buffers.middle = Feature(sizes_.feature, sizes_.line);
     buffers.image = AlignedBuffer<float>((size + 2) * (size + 2) * image_channels_);
     buffers.active = AlignedBuffer<T>(sizes_.active);
     buffers.raw = AlignedBuffer<T>(sizes_.raw);
@@ -575,7 +309,7 @@ class FusedUNet final : public UNet {
     // As many rows for each thread as there are, and the rest by groups of threads.
     const int64_t alone = batch.rows / threads * threads;
     for (int64_t row = me; row < alone; row += threads) {
-      ComputeRow(batch, workspace, row, me, workspace.scratch[me], Team());
+      ComputeRow(batch, workspace, row, workspace.buffers[me], workspace.scratch[me], Team());
     }
     const auto left = static_cast<int>(batch.rows - alone);
     for (int group = 0; group < left; ++group) {
@@ -583,18 +317,18 @@ class FusedUNet final : public UNet {
       const int last = FirstThread(group + 1, left, threads);
       if (me < first || me >= last) continue;
       const Team team(me - first, last - first, workspace.barriers[1 + group]);
-      team.Wait();  // until the buffers of the first are free
-      ComputeRow(batch, workspace, alone + group, first, workspace.scratch[me], team);
+      team.Wait();  // until the first has done its own rows: the buffers are free then
+      ComputeRow(batch, workspace, alone + group, workspace.buffers[alone > 0 ? first : group],
+                 workspace.scratch[me], team);
     }
   }
 
   static int FirstThread(int group, int groups, int threads) { return group * threads / groups; }
 
-  void ComputeRow(const Batch& batch, Workspace& workspace, int64_t index, int owner,
-                  Scratch<T>& scratch, const Team& team) const {
+  void ComputeRow(const Batch& batch, const Workspace& workspace, int64_t index,
+                  RowBuffers<T>& buffers, Scratch<T>& scratch, const Team& team) const {
     const int64_t size = topology_.resolution;
     const int64_t image = size * size * image_channels_;
-    RowBuffers<T>& buffers = workspace.buffers[owner];
     const Row row = {buffers,
                      scratch,
                      team,
@@ -612,8 +346,7 @@ class FusedUNet final : public UNet {
     });
     team.Wait();
     cpu::Convolution<float> first;
-    first.inputs[0] = {buffers.image.data(), image_channels_, image_channels_,
-                       (size + 2) * image_channels_, 3};
+    first.inputs[0] = {buffers.image.data(), image_channels_, (size + 2) * image_channels_, 3};
     first.weight = in_conv_.weight.data();
     first.bias = in_conv_.bias.data();
     first.height = first.width = size;
@@ -622,7 +355,7 @@ class FusedUNet final : public UNet {
     team.Share(cpu::ConvolutionUnits(first),
                [&](int64_t begin, int64_t end) { cpu::Convolve(first, begin, end); });
     team.Wait();
-    buffers.skips[0].template Measure<T>(team);
+    buffers.skips[0].Measure(team);
 
     const size_t encoders = topology_.encoder.size();
     for (size_t i = 0; i < encoders; ++i) {
@@ -635,7 +368,7 @@ class FusedUNet final : public UNet {
       const Block& block = blocks_[i];
       const bool joins = block.spec.skip_channels > 0;
       Feature& out = buffers.decoder[i % 2];
-      if (team.leads()) out.Shape(block.size_out, block.spec.out_channels);
+      if (team.leads()) out.Shape(block.size, block.spec.out_channels);
       team.Wait();
       ComputeBlock(row, i, *h, joins ? &buffers.skips[--skips] : nullptr,
                    joins ? row.rho[joined++] : 1.0f, out);
@@ -658,7 +391,6 @@ class FusedUNet final : public UNet {
     task.weight = norm.weight.data();
     task.bias = norm.bias.data();
     task.height = task.width = x.size;
-    task.stride = RoundUp(norm.channels, kPack<T>);
     return task;
   }
 
@@ -675,12 +407,10 @@ class FusedUNet final : public UNet {
   }
 
   static cpu::ConvInput<T> Padded(const T* data, int64_t channels, int64_t size) {
-    const int64_t stride = RoundUp(channels, kPack<T>);
-    return {data, stride, stride, (size + 2) * stride, 3};
+    return {data, channels, (size + 2) * channels, 3};
   }
   static cpu::ConvInput<T> Pointwise(const T* data, int64_t channels, int64_t size) {
-    const int64_t stride = RoundUp(channels, kPack<T>);
-    return {data, stride, stride, size * stride, 1};
+    return {data, channels, size * channels, 1};
   }
 
   void Convolve(const Row& row, const FusedConv<T>& conv, int64_t size, int64_t columns,
@@ -702,8 +432,8 @@ class FusedUNet final : public UNet {
     RowBuffers<T>& buffers = row.buffers;
     const UNetBlockStyle& style = topology_.style;
     const UNetBlockSpec& spec = block.spec;
-    const int64_t size = block.size_out;
-    Feature& middle = buffers.middle[0];
+    const int64_t size = block.size;
+    Feature& middle = buffers.middle;
     if (row.team.leads()) middle.Shape(size, spec.out_channels);  // seen after the first wait
 
     cpu::Normalization<T> norm0 = NormOf(block.norm0, h);
@@ -726,13 +456,12 @@ class FusedUNet final : public UNet {
     }
     Normalize(row, norm0);
 
-    const float* const condition =
-        row.conditions + conditioning_.Place(index, row.index, row.rows);
+    const float* const condition = row.conditions + conditioning_.Place(index, row.index, row.rows);
     cpu::Convolution<T> conv0;
     conv0.inputs[0] = Padded(buffers.active.data(), spec.in_channels, size);
     if (!style.adaptive_scale) conv0.bias = condition;  // with the convolution's own
     Convolve(row, block.conv0, size, spec.out_channels, conv0, middle.x.data());
-    middle.template Measure<T>(row.team);
+    middle.Measure(row.team);
 
     cpu::Normalization<T> norm1 = NormOf(block.norm1, middle);
     norm1.padded = true;
@@ -751,16 +480,16 @@ class FusedUNet final : public UNet {
     conv1.scale = style.skip_scale;
     Convolve(row, block.conv1, size, spec.out_channels, conv1, out.x.data());
     if (spec.heads > 0) {
-      out.template Measure<T>(row.team);
+      out.Measure(row.team);
       ComputeAttention(row, block, out);
     }
-    out.template Measure<T>(row.team);
+    out.Measure(row.team);
   }
 
   // out = (out + attention of it) * skip_scale.
   void ComputeAttention(const Row& row, const Block& block, Feature& out) const {
     RowBuffers<T>& buffers = row.buffers;
-    const int64_t size = block.size_out;
+    const int64_t size = block.size;
     const int64_t channels = block.spec.out_channels;
     const int64_t heads = block.spec.heads;
     const int64_t width = channels / heads;
@@ -774,7 +503,6 @@ class FusedUNet final : public UNet {
     Convolve(row, block.qkv, size, 3 * channels, qkv, nullptr);
 
     const int64_t pixels = size * size;
-    const int64_t stride = RoundUp(channels, kPack<T>);
     const auto head_of = [&](int64_t index) {
       cpu::AttentionHead<T> head;
       head.q = buffers.qkv.data() + index * width;
@@ -786,11 +514,13 @@ class FusedUNet final : public UNet {
       head.keys = buffers.keys.data() + index * cpu::PackedSize<T>(width, pixels);
       head.values = buffers.values.data() + index * cpu::PackedSize<T>(pixels, width);
       head.out = buffers.raw.data() + index * width;
-      head.out_stride = stride;
+      head.out_stride = channels;
       return head;
     };
-    row.team.Share(heads, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) cpu::PackKeysAndValues(head_of(i));
+    row.team.Share(2 * heads, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        i % 2 == 0 ? cpu::PackKeys(head_of(i / 2)) : cpu::PackValues(head_of(i / 2));
+      }
     });
     row.team.Wait();
     const int64_t units = cpu::AttentionUnits(head_of(0));
@@ -812,7 +542,7 @@ class FusedUNet final : public UNet {
   const UNetTopology topology_;
   const int64_t image_channels_;
   const int64_t out_channels_;
-  Conditioning conditioning_;
+  FusedConditioning conditioning_;
   FusedConv<float> in_conv_;
   std::vector<Block> blocks_;  // the encoder's, then the decoder's
   FusedNorm out_norm_;
@@ -823,15 +553,58 @@ class FusedUNet final : public UNet {
   mutable std::vector<std::unique_ptr<Workspace>> idle_;  // guarded by mutex_
 };
 
+#ifdef SKIPSTREAM_CPU_KERNELS
+bool HasAvx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+
+// Seconds of a typical 3x3 convolution on one thread.
+template <typename T>
+double TimeConvolution() {
+  constexpr int64_t kSize = 16;
+  constexpr int64_t kChannels = 128;
+  constexpr int64_t kLine = (kSize + 2) * kChannels;
+  const AlignedBuffer<T> x((kSize + 2) * kLine);
+  const AlignedBuffer<T> weight(cpu::PackedSize<T>(9 * kChannels, kChannels));
+  const AlignedBuffer<float> bias(kChannels);
+  AlignedBuffer<float> out(kSize * kSize * kChannels);
+  cpu::Convolution<T> task;
+  task.inputs[0] = {x.data(), kChannels, kLine, 3};
+  task.weight = weight.data();
+  task.bias = bias.data();
+  task.height = task.width = kSize;
+  task.columns = kChannels;
+  task.out = out.data();
+  const auto start = std::chrono::steady_clock::now();
+  cpu::Convolve(task, 0, cpu::ConvolutionUnits(task));
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+#endif
+
 }  // namespace
 
-absl::Status CheckFused(const UNetFamilyConfig& config, Precision precision) {
+Precision FasterPrecision() {
+#ifdef SKIPSTREAM_CPU_KERNELS
+  if (!HasAvx512() || !__builtin_cpu_supports("avx512bf16")) return Precision::kFloat32;
+  double exact = TimeConvolution<float>();
+  double rounded = TimeConvolution<BFloat16>();
+  for (int i = 0; i < 4; ++i) {
+    exact = std::min(exact, TimeConvolution<float>());
+    rounded = std::min(rounded, TimeConvolution<BFloat16>());
+  }
+  return rounded < 0.8 * exact ? Precision::kBFloat16 : Precision::kFloat32;
+#else
+  return Precision::kFloat32;
+#endif
+}
+
+absl::Status CheckFused([[maybe_unused]] const UNetFamilyConfig& config,
+                        [[maybe_unused]] Precision precision) {
 #ifndef SKIPSTREAM_CPU_KERNELS
   return absl::UnimplementedError("this build has no fused kernels for its processor");
 #else
-  const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  if (!has_avx512) {
+  if (!HasAvx512()) {
     return absl::UnimplementedError("the fused kernels need a CPU with AVX-512 (F, BW, DQ and VL)");
   }
   if (precision == Precision::kBFloat16 && !__builtin_cpu_supports("avx512bf16")) {
@@ -864,8 +637,10 @@ absl::Status CheckFused(const UNetFamilyConfig& config, Precision precision) {
 #endif
 }
 
-std::unique_ptr<UNet> MakeFusedUNet(const UNetFamilyConfig& config, int out_channels,
-                                    Precision precision, ParameterSource& source) {
+std::unique_ptr<UNet> MakeFusedUNet([[maybe_unused]] const UNetFamilyConfig& config,
+                                    [[maybe_unused]] int out_channels,
+                                    [[maybe_unused]] Precision precision,
+                                    [[maybe_unused]] ParameterSource& source) {
 #ifdef SKIPSTREAM_CPU_KERNELS
   return std::visit(
       [&](const auto& family) -> std::unique_ptr<UNet> {

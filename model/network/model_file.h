@@ -14,8 +14,10 @@
 
 namespace skipstream {
 
+using UNetFamilyConfig = std::variant<SongUNetConfig, DhariwalUNetConfig>;
+
 struct ModelDescription {
-  std::variant<SongUNetConfig, DhariwalUNetConfig> config;
+  UNetFamilyConfig config;
   Preconditioning preconditioning;
   NetworkInfo info;  // without parameter_count and sha256
 

@@ -12,13 +12,11 @@
 #include "ATen/core/Tensor.h"
 #include "ATen/ops/zeros.h"
 #include "absl/strings/str_cat.h"
+#include "model/network/fused_unet.h"
 #include "model/torch/exception_status.h"
 
 namespace skipstream {
 namespace {
-
-// What bfloat16 must take at most of the time of float32 to be chosen.
-constexpr double kClearly = 0.8;
 
 using SteadyClock = std::chrono::steady_clock;
 
@@ -29,6 +27,23 @@ absl::Duration Since(SteadyClock::time_point start) {
 [[noreturn]] void CallerBug(const char* what, int id) {
   std::fprintf(stderr, "CpuExecutor: %s %d\n", what, id);
   std::abort();
+}
+
+Precision ChoosePrecision(const TorchExecutorOptions& options) {
+  if (options.precision) return *options.precision;
+  if (options.deterministic || options.kernels == Kernels::kReference) return Precision::kFloat32;
+  return FasterPrecision();
+}
+
+// Of one evaluation of any picture.
+absl::Duration TimeEvaluation(const Network& network, int64_t rows) {
+  const NetworkInfo& info = network.info();
+  const std::vector<float> rho(info.num_skips, 1.0f);
+  const std::vector<DenoiserRow> conditions(rows, DenoiserRow{1.0, 1.0, -1, rho});
+  const at::Tensor x = at::zeros({rows, info.channels, info.height, info.width}, at::kFloat);
+  const SteadyClock::time_point start = SteadyClock::now();
+  network.Denoise(x, conditions);
+  return Since(start);
 }
 
 uint8_t ToPixel(double v) {
@@ -51,7 +66,7 @@ absl::StatusOr<std::unique_ptr<CpuExecutor>> CpuExecutor::Create(
 }
 
 CpuExecutor::CpuExecutor(const TorchExecutorOptions& options)
-    : options_(options), slots_(options.num_slots) {
+    : options_(options), precision_(ChoosePrecision(options)), slots_(options.num_slots) {
   for (SlotId slot = options.num_slots - 1; slot >= 0; --slot) free_slots_.push_back(slot);
   const int threads = options.threads > 0
                           ? options.threads
@@ -82,40 +97,12 @@ absl::StatusOr<NetworkId> CpuExecutor::LoadNetwork(const std::string& path,
 
 absl::StatusOr<std::unique_ptr<Network>> CpuExecutor::Load(const std::string& path,
                                                            const std::string& prefix) {
-  const auto load = [&](Precision precision) {
-    return Network::Load(path, prefix, {options_.kernels, precision});
-  };
-  if (options_.precision) return load(*options_.precision);
-  absl::StatusOr<std::unique_ptr<Network>> exact = load(Precision::kFloat32);
-  if (!exact.ok() || options_.deterministic) return exact;
-  absl::StatusOr<std::unique_ptr<Network>> rounded = load(Precision::kBFloat16);
-  if (absl::IsUnimplemented(rounded.status())) return exact;  // this CPU or network has no such form
-  if (!rounded.ok()) return rounded;
-  absl::Status status;
-  bool faster = false;
-  stream_.Run([&] {
-    try {
-      faster = MeasureEvaluation(**rounded) < MeasureEvaluation(**exact) * kClearly;
-    } catch (...) {
-      status = StatusOfCurrentException();
-    }
-  });
-  if (!status.ok()) return status;
-  return faster ? std::move(rounded) : std::move(exact);
-}
-
-absl::Duration CpuExecutor::MeasureEvaluation(const Network& network) const {
-  const NetworkInfo& info = network.info();
-  const std::vector<float> rho(info.num_skips, 1.0f);
-  const std::vector<DenoiserRow> conditions(1, DenoiserRow{1.0, 1.0, -1, rho});
-  const at::Tensor x = at::zeros({1, info.channels, info.height, info.width}, at::kFloat);
-  absl::Duration least = absl::InfiniteDuration();
-  for (int i = 0; i < 4; ++i) {  // the first one also takes memory
-    const SteadyClock::time_point start = SteadyClock::now();
-    network.Denoise(x, conditions);
-    least = std::min(least, Since(start));
-  }
-  return least;
+  absl::StatusOr<std::unique_ptr<Network>> network =
+      Network::Load(path, prefix, {options_.kernels, precision_});
+  const bool settled = options_.precision || precision_ == Precision::kFloat32;
+  if (settled || !absl::IsUnimplemented(network.status())) return network;
+  // A network that has no such form.
+  return Network::Load(path, prefix, {options_.kernels, Precision::kFloat32});
 }
 
 int64_t CpuExecutor::BatchSize(const Network& network, int64_t rows) const {
@@ -224,16 +211,7 @@ absl::StatusOr<std::vector<BucketTiming>> CpuExecutor::WarmUp(NetworkId network,
 
 absl::StatusOr<std::vector<BucketTiming>> CpuExecutor::MeasureBuckets(const Network& network,
                                                                       absl::Duration budget) const {
-  const NetworkInfo& info = network.info();
-  const std::vector<float> rho(info.num_skips, 1.0f);
-  const auto evaluate = [&](int rows) {
-    const int64_t batch = BatchSize(network, rows);
-    const std::vector<DenoiserRow> conditions(batch, DenoiserRow{1.0, 1.0, -1, rho});
-    const at::Tensor x = at::zeros({batch, info.channels, info.height, info.width}, at::kFloat);
-    const SteadyClock::time_point start = SteadyClock::now();
-    network.Denoise(x, conditions);
-    return Since(start);
-  };
+  const auto evaluate = [&](int rows) { return TimeEvaluation(network, BatchSize(network, rows)); };
   std::vector<int> buckets;
   for (int rows = 1; rows < options_.max_batch; rows *= 2) buckets.push_back(rows);
   buckets.push_back(options_.max_batch);

@@ -62,8 +62,6 @@ class CpuExecutor final : public StepExecutor {
   explicit CpuExecutor(const TorchExecutorOptions& options);
   // In the form the options ask for.
   absl::StatusOr<std::unique_ptr<Network>> Load(const std::string& path, const std::string& prefix);
-  // Of one row, repeated; on the worker.
-  absl::Duration MeasureEvaluation(const Network& network) const;
   // How many rows an evaluation of so many is computed with.
   int64_t BatchSize(const Network& network, int64_t rows) const;
   std::shared_ptr<const Network> FindNetwork(NetworkId network) const;
@@ -82,6 +80,7 @@ class CpuExecutor final : public StepExecutor {
                                                            absl::Duration budget) const;
 
   const TorchExecutorOptions options_;
+  const Precision precision_;  // of networks that have such a form
   ExecutorListener* listener_ = nullptr;
 
   mutable std::mutex networks_mutex_;

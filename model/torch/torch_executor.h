@@ -20,8 +20,8 @@ struct TorchExecutorOptions {
   // unused ones filled up, and costs a full batch.
   bool deterministic = false;
   Kernels kernels = Kernels::kAuto;
-  // None: of each network whichever is faster when it is loaded, bfloat16 only if clearly; float32
-  // if `deterministic`.
+  // None: whichever this CPU is faster in, by measurement, and float32 for networks without a form
+  // in bfloat16; always float32 if `deterministic`.
   std::optional<Precision> precision = Precision::kFloat32;
 };
 

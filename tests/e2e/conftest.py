@@ -15,12 +15,12 @@ from hostile_files import with_config
 
 @pytest.fixture(scope="session")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder with the default model, a twin of it, and one that can do without a class."""
+    """A folder with the default model, a twin of it, and one that cannot do without a class."""
     folder = tmp_path_factory.mktemp("models")
     shutil.copy(MODEL, folder / "nouns32.safetensors")
     shutil.copy(MODEL, folder / "second.safetensors")
-    dropout = with_config(MODEL.read_bytes(), label_dropout=0.1)
-    (folder / "dropout.safetensors").write_bytes(dropout)
+    undropped = with_config(MODEL.read_bytes(), label_dropout=0.0)
+    (folder / "undropped.safetensors").write_bytes(undropped)
     return folder
 
 
@@ -37,9 +37,9 @@ def server(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Iterato
 
 @pytest.fixture(scope="session")
 def exact_server(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Iterator[Server]:
-    """One with --deterministic, where an evaluation always costs a full batch: a small one."""
+    """One with --deterministic."""
     log = tmp_path_factory.mktemp("exact_server") / "log"
-    models = "--model=nouns32,second,dropout"
+    models = "--model=nouns32,second,undropped"
     with Server(
         "--max_batch=4", "--deterministic", f"--model_dir={model_dir}", models, log=log
     ) as server:

@@ -155,7 +155,6 @@ BAD = [
         "above 0",
     ),
     # guidance
-    ("guidance { scale: 2 }", "guidance.scale", "label dropout"),
     ("guidance { scale: -1 }", "guidance.scale", "0 and 100"),
     ("guidance { scale: nan }", "guidance.scale", "0 and 100"),
     ("guidance { sigma_lo: -1 }", "guidance.sigma_lo", "0"),

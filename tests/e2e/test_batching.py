@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import subprocess
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 import skipstream
-from harness import Server, all_at_once, assert_same_image, pixels
+from harness import PATIENCE, Server, all_at_once, assert_same_image, binary, pixels
 from skipstream import GenerateRequest
 
 LONGEST = 79
@@ -56,8 +58,47 @@ def test_mixed_requests_share_batches_and_get_the_images_they_get_alone(
     )
     assert mean_rows > 6
     assert alone_rows == 1
+    fused = client.model().kernels == "fused"
     for crowd, single in zip(together, alone, strict=True):
-        assert_same_image(crowd, single)
+        if fused:
+            assert crowd.data == single.data
+        else:
+            assert_same_image(crowd, single)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_model_says_how_it_is_computed(
+    new_server: Callable[..., Server], precision: str
+) -> None:
+    with new_server("--warmup_budget=0").client() as client:
+        usual = client.model()
+        if usual.kernels != "fused" or precision == "bfloat16" != usual.precision:
+            pytest.skip(f"this CPU has no fused kernels in {precision}")
+        (image,) = client.generate(seeds=3, classes="cat", nfe=9)
+    with new_server("--warmup_budget=0", f"--precision={precision}").client() as client:
+        assert client.model().precision == precision
+        (other,) = client.generate(seeds=3, classes="cat", nfe=9)
+    with new_server("--warmup_budget=0", "--kernels=reference").client() as client:
+        assert (client.model().kernels, client.model().precision) == ("reference", "float32")
+        (reference,) = client.generate(seeds=3, classes="cat", nfe=9)
+    assert np.abs(pixels(other) - pixels(reference)).mean() < 2
+    assert np.abs(pixels(image) - pixels(reference)).mean() < 2
+
+
+def test_a_form_the_network_does_not_have_is_refused_at_the_start() -> None:
+    result = subprocess.run(
+        [
+            binary("skipstream-server"),
+            *("--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0"),
+            *("--kernels=reference", "--precision=bfloat16"),
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert result.returncode == 1
+    assert "the reference kernels compute in float32 only" in result.stderr
 
 
 def test_deterministic_images_are_the_same_bytes_under_any_load(

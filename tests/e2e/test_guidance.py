@@ -7,16 +7,16 @@ import pytest
 import skipstream
 from harness import SOLVERS, assert_same_image, few_evaluations, pixels
 
-DROPOUT = {"model": "dropout", "seeds": 8, "classes": "cat", "solver": "euler", "nfe": 5}
+CAT = {"seeds": 8, "classes": "cat", "solver": "euler", "nfe": 5}
 
 
 def image(client: skipstream.Client, **options: object) -> np.ndarray:
-    return pixels(client.generate(**(DROPOUT | options))[0])
+    return pixels(client.generate(**(CAT | options))[0])
 
 
 def cost(client: skipstream.Client, **options: object) -> tuple[int, int]:
     """Denoiser calls and evaluations of one image."""
-    *_, completed = client.stream(**(DROPOUT | options))
+    *_, completed = client.stream(**(CAT | options))
     assert isinstance(completed, skipstream.Completed)
     return completed.denoiser_calls, completed.evaluations
 
@@ -24,16 +24,16 @@ def cost(client: skipstream.Client, **options: object) -> tuple[int, int]:
 def test_a_model_without_label_dropout_says_that_it_cannot(
     exact_client: skipstream.Client,
 ) -> None:
-    assert not exact_client.model().supports_guidance
+    assert not exact_client.model("undropped").supports_guidance
     with pytest.raises(skipstream.InvalidRequest, match="label dropout") as caught:
-        exact_client.generate(nfe=1, guidance=2.0)
+        exact_client.generate(model="undropped", nfe=1, guidance=2.0)
     assert [v.field for v in caught.value.violations] == ["guidance.scale"]
 
 
 def test_guidance_changes_the_image_and_costs_two_rows_a_call(
     exact_client: skipstream.Client,
 ) -> None:
-    assert exact_client.model("dropout").supports_guidance
+    assert exact_client.model().supports_guidance
     assert not np.array_equal(image(exact_client), image(exact_client, guidance=2.0))
     assert cost(exact_client) == (5, 5)
     assert cost(exact_client, guidance=2.0) == (5, 10)
@@ -42,16 +42,16 @@ def test_guidance_changes_the_image_and_costs_two_rows_a_call(
 def test_the_rows_are_counted_by_the_server(
     exact_server: object, exact_client: skipstream.Client
 ) -> None:
-    before = exact_server.metrics().value("evaluations_total", model="dropout")
+    before = exact_server.metrics().value("evaluations_total", model="nouns32")
     cost(exact_client, guidance=2.0)
     exact_server.wait_idle()
-    assert exact_server.metrics().value("evaluations_total", model="dropout") - before == 10
+    assert exact_server.metrics().value("evaluations_total", model="nouns32") - before == 10
 
 
 def test_guidance_costs_and_changes_nothing_outside_its_interval(
     exact_client: skipstream.Client,
 ) -> None:
-    options = {key: value for key, value in DROPOUT.items() if key != "nfe"}
+    options = {key: value for key, value in CAT.items() if key != "nfe"}
     options["sigmas"] = [40.0, 20.0, 2.0, 0.5]
 
     def made(guidance: skipstream.Guidance) -> tuple[np.ndarray, int, int]:
@@ -113,7 +113,7 @@ def test_autoguidance_pushes_away_from_the_guide(exact_client: skipstream.Client
 def test_a_guided_image_is_replayed_to_the_byte(
     exact_client: skipstream.Client, guidance: skipstream.Guidance
 ) -> None:
-    (made,) = exact_client.generate(**DROPOUT, guidance=guidance)
+    (made,) = exact_client.generate(**CAT, guidance=guidance)
     request = skipstream.request_from_png(made.data)
     assert request == made.resolved_request
     assert request.guidance.scale == 2.0

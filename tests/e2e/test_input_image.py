@@ -138,7 +138,6 @@ def test_pictures_work_together_with_guidance_and_skip_tuning(
 ) -> None:
     (image,) = exact_client.generate(
         **SAMPLE,
-        model="dropout",
         guidance=2.0,
         rho=0.9,
         input_image=InputImage(picture, mask=upper_half()),

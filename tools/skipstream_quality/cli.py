@@ -114,6 +114,7 @@ def _study(arguments: argparse.Namespace) -> int:
             model = {
                 "name": service.info.name,
                 "identity": service.identity,
+                "precision": service.info.precision,
                 "parameters": service.info.parameter_count,
                 "skips": service.info.num_skips,
             }

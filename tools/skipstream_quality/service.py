@@ -130,7 +130,8 @@ class Service:
         for field in fields:
             what.ClearField(field)
         digest = hashlib.sha256(what.SerializeToString(deterministic=True))
-        digest.update(f"|{self.identity}|{seed}|{self.info.num_classes}".encode())
+        precision = self.info.precision
+        digest.update(f"|{self.identity}|{precision}|{seed}|{self.info.num_classes}".encode())
         return digest.hexdigest()[:32]
 
     async def _chunk(

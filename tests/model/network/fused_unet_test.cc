@@ -9,6 +9,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "ATen/Parallel.h"
@@ -42,6 +43,10 @@ constexpr const char* kConfigs[] = {
     R"({"model_type": "SongUNet", "img_resolution": 10, "img_channels": 3, "label_dim": 3,
         "model_channels": 20, "channel_mult": [2, 1], "num_blocks": 1, "attn_resolutions": [5],
         "embedding_type": "fourier", "channel_mult_noise": 2, "augment_dim": 9})",
+    // Down to a single pixel, which attends to itself.
+    R"({"model_type": "SongUNet", "img_resolution": 4, "img_channels": 3, "label_dim": 0,
+        "model_channels": 16, "channel_mult": [1, 1, 2], "num_blocks": 1,
+        "attn_resolutions": [2, 1]})",
     R"({"model_type": "DhariwalUNet", "img_resolution": 8, "img_channels": 3, "label_dim": 4,
         "model_channels": 32, "channel_mult": [1, 4], "num_blocks": 1, "attn_resolutions": [4]})",
     R"({"model_type": "DhariwalUNet", "img_resolution": 12, "img_channels": 3, "label_dim": 0,
@@ -81,7 +86,8 @@ EditableModel RandomModel(const std::string& config) {
     tensor.shape = shape;
     std::vector<float> values(elements);
     for (float& value : values) value = normal(generator);
-    tensor.bytes.assign(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
+    tensor.bytes.assign(reinterpret_cast<const char*>(values.data()),
+                        values.size() * sizeof(float));
   }
   return model;
 }
@@ -109,8 +115,8 @@ struct Rows {
     }
     for (int b = 0; b < count; ++b) {
       const double sigma = 0.05 * std::pow(3.0, b % 6);
-      rows.push_back({sigma, sigma, info.num_classes > 0 ? b % (info.num_classes + 1) - 1 : -1,
-                      rho[b]});
+      rows.push_back(
+          {sigma, sigma, info.num_classes > 0 ? b % (info.num_classes + 1) - 1 : -1, rho[b]});
     }
   }
 
@@ -214,26 +220,53 @@ TEST_F(FusedUNetTest, ARowDependsOnNothingBesideIt) {
 TEST_F(FusedUNetTest, NotANumberStaysInItsRow) {
   for (const NetworkForm form : Forms()) {
     const std::unique_ptr<Network> network = Load(RandomModel(kConfigs[0]), form);
-    Rows rows(network->info(), 3);
-    const std::vector<float> expected = rows.Denoised(*network);
+    const Rows clean(network->info(), 3);
+    const std::vector<float> expected = clean.Denoised(*network);
     const size_t size = expected.size() / 3;
-    rows.x.mutable_data_ptr<float>()[size + 5] = std::numeric_limits<float>::quiet_NaN();
-    const std::vector<float> denoised = rows.Denoised(*network);
-    for (size_t i = 0; i < denoised.size(); ++i) {
-      if (i / size == 1) {
-        EXPECT_TRUE(std::isnan(denoised[i])) << i;
-      } else {
-        EXPECT_EQ(denoised[i], expected[i]) << i;
+    for (const int threads : {1, 2}) {  // with one, the next rows follow in the same buffers
+      at::set_num_threads(threads);
+      Rows rows(network->info(), 3);
+      rows.x.mutable_data_ptr<float>()[5] = std::numeric_limits<float>::quiet_NaN();
+      const std::vector<float> denoised = rows.Denoised(*network);
+      for (size_t i = 0; i < denoised.size(); ++i) {
+        if (i / size == 0) {
+          EXPECT_TRUE(std::isnan(denoised[i])) << i;
+        } else {
+          EXPECT_EQ(denoised[i], expected[i]) << i;
+        }
       }
+      EXPECT_EQ(clean.Denoised(*network), expected);
     }
   }
 }
 
+TEST_F(FusedUNetTest, BatchesAndThreadsMayGrowAndShrinkAndOverlap) {
+  const std::unique_ptr<Network> network = Load(RandomModel(kConfigs[0]), kFloat32);
+  const Rows rows(network->info(), 7);
+  at::set_num_threads(4);
+  const std::vector<float> first = rows.DenoisedAlone(*network, 2);
+  const std::vector<float> expected = rows.Denoised(*network);
+  EXPECT_TRUE(std::equal(first.begin(), first.end(), expected.begin() + 2 * first.size()));
+  at::set_num_threads(2);
+  EXPECT_EQ(rows.Denoised(*network), expected);
+  EXPECT_EQ(rows.DenoisedAlone(*network, 2), first);
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 3; ++i) {
+    callers.emplace_back([&] {
+      for (int repeat = 0; repeat < 5; ++repeat) EXPECT_EQ(rows.Denoised(*network), expected);
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+}
+
 TEST_F(FusedUNetTest, WhatHasNoFusedFormIsRefusedOrLeftToTheReference) {
-  for (const auto& [fixture, why] :
-       {std::pair(kNcsnppVeFixture, "encoder_type or decoder_type is not standard"),
-        std::pair(kSongVeSkipFixture, "encoder_type or decoder_type is not standard")}) {
-    const std::string path = WriteTemporaryFile(EditableModel::Whole(fixture).Serialize());
+  EditableModel filtered = RandomModel(kConfigs[0]);
+  filtered.SetConfig("resample_filter", {1, 3, 3, 1});
+  for (const auto& [model, why] :
+       {std::pair(EditableModel::Whole(kNcsnppVeFixture), "encoder_type or decoder_type"),
+        std::pair(EditableModel::Whole(kSongVeSkipFixture), "encoder_type or decoder_type"),
+        std::pair(filtered, "resample_filter is not [1, 1]")}) {
+    const std::string path = WriteTemporaryFile(model.Serialize());
     const absl::Status status = Network::Load(path, "", kFloat32).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
     EXPECT_THAT(std::string(status.message()), HasSubstr(why));
@@ -249,6 +282,17 @@ TEST_F(FusedUNetTest, WhatHasNoFusedFormIsRefusedOrLeftToTheReference) {
   EXPECT_EQ(Network::Load(path, "", {Kernels::kReference, Precision::kBFloat16}).status().code(),
             absl::StatusCode::kUnimplemented);
   unlink(path.c_str());
+}
+
+TEST_F(FusedUNetTest, AnAttentionOverAnOddNumberOfChannelsHasNoFormInBFloat16) {
+  if (!has_bfloat16_) GTEST_SKIP() << "no AVX512_BF16";
+  // 130 channels: two heads of 65.
+  const ModelDescription model = Describe(
+      R"({"model_type": "DhariwalUNet", "img_resolution": 4, "img_channels": 3, "label_dim": 0,
+          "model_channels": 130, "channel_mult": [1], "num_blocks": 1, "attn_resolutions": [4]})");
+  EXPECT_TRUE(CheckFused(model.config, Precision::kFloat32).ok());
+  EXPECT_THAT(std::string(CheckFused(model.config, Precision::kBFloat16).message()),
+              HasSubstr("odd number of channels"));
 }
 
 }  // namespace

@@ -84,7 +84,7 @@ TEST(NetworkTest, LoadsTheDefaultModel) {
   EXPECT_EQ(info.num_classes, 64);
   EXPECT_EQ(info.class_names[1], "ape");
   EXPECT_EQ(info.parameter_count, 3956291);
-  EXPECT_EQ(info.sha256, "ba8dc2fc2c13cd8ab8a529b8e8d9c038d2cb93049358821f54c76f6087ae3ec5");
+  EXPECT_EQ(info.sha256, "76ae69801bdd532cd17f709756be569b57e09ac5ca304b2e8e38318023eaf003");
 }
 
 TEST(NetworkTest, ResampleFiltersMayBeStoredOrNot) {

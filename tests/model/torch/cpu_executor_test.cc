@@ -6,6 +6,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "model/network/fused_unet.h"
 #include "tests/model/network/editable_model.h"
 #include "tests/model/torch/executor_harness.h"
 
@@ -83,7 +84,7 @@ TEST(CpuExecutorTest, AFreshSlotHoldsTheLatentsOfItsSeed) {
 }
 
 TEST(CpuExecutorTest, ASampleInAMixedBatchEqualsTheSampleAlone) {
-  ExecutorHarness harness;
+  ExecutorHarness harness({.kernels = Kernels::kReference});
   const std::vector<Sample> samples = MixedSamples();
   const auto together = harness.RunTogether(samples);
   for (size_t i = 0; i < samples.size(); ++i) {
@@ -92,12 +93,13 @@ TEST(CpuExecutorTest, ASampleInAMixedBatchEqualsTheSampleAlone) {
   }
 }
 
-TEST(CpuExecutorTest, DeterministicModeGivesTheSameBytesWhateverSharesTheBatch) {
-  ExecutorHarness harness({.max_batch = 8, .deterministic = true});
+// Runs every sample alone, and at several positions with several neighbours.
+void ExpectTheSameBytesWhateverSharesTheBatch(TorchExecutorOptions options) {
+  options.max_batch = 8;
+  ExecutorHarness harness(options);
   const std::vector<Sample> samples = MixedSamples();
   std::vector<std::vector<double>> alone;
   for (const Sample& sample : samples) alone.push_back(harness.RunAlone(sample));
-  // Every sample at several positions, with several neighbours.
   for (size_t shift = 0; shift < samples.size(); ++shift) {
     std::vector<Sample> order;
     for (size_t i = 0; i < samples.size(); ++i) order.push_back(samples[(i + shift) % 5]);
@@ -107,6 +109,37 @@ TEST(CpuExecutorTest, DeterministicModeGivesTheSameBytesWhateverSharesTheBatch) 
       EXPECT_EQ(together[i + shift % 2], alone[(i + shift) % 5]) << "shift " << shift << " " << i;
     }
   }
+}
+
+TEST(CpuExecutorTest, DeterministicModeGivesTheSameBytesWhateverSharesTheBatch) {
+  ExpectTheSameBytesWhateverSharesTheBatch({.deterministic = true, .kernels = Kernels::kReference});
+}
+
+TEST(CpuExecutorTest, FusedKernelsGiveTheSameBytesWhateverSharesTheBatch) {
+  ExecutorHarness harness;
+  if (harness.executor().GetNetworkInfo(harness.network()).form.kernels != Kernels::kFused) {
+    GTEST_SKIP() << "this CPU has no fused kernels";
+  }
+  ExpectTheSameBytesWhateverSharesTheBatch({});
+  ExpectTheSameBytesWhateverSharesTheBatch({.precision = std::nullopt});
+}
+
+TEST(CpuExecutorTest, TheFormIsTheOneAskedForOrTheFastest) {
+  const auto form = [](const TorchExecutorOptions& options) {
+    ExecutorHarness harness(options);
+    return harness.executor().GetNetworkInfo(harness.network()).form;
+  };
+  EXPECT_EQ(form({.kernels = Kernels::kReference, .precision = std::nullopt}).kernels,
+            Kernels::kReference);
+  const NetworkForm deterministic = form({.deterministic = true, .precision = std::nullopt});
+  EXPECT_EQ(deterministic.precision, Precision::kFloat32);
+  EXPECT_NE(deterministic.kernels, Kernels::kAuto);
+  EXPECT_EQ(form({.precision = std::nullopt}).precision, FasterPrecision());
+  const auto executor =
+      CpuExecutor::Create({.kernels = Kernels::kReference, .precision = Precision::kBFloat16});
+  ASSERT_TRUE(executor.ok());
+  EXPECT_EQ((*executor)->LoadNetwork("model/zoo/nouns32.safetensors").status().code(),
+            absl::StatusCode::kUnimplemented);
 }
 
 TEST(CpuExecutorTest, AFreedSlotServesTheNextSampleAsIfItWereNew) {

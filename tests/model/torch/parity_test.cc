@@ -19,11 +19,13 @@ using ::testing::SizeIs;
 class ParityTest : public testing::TestWithParam<const char*> {};
 
 TEST_P(ParityTest, AgreesWithTheReference) {
-  const auto errors = MeasureParity(GetParam());
-  ASSERT_TRUE(errors.ok()) << errors.status();
-  EXPECT_THAT(*errors, SizeIs(4));
-  for (const ParityError& error : *errors) {
-    EXPECT_LE(error.error, kParityTolerance) << error.tensor;
+  for (const Kernels kernels : {Kernels::kAuto, Kernels::kReference}) {
+    const auto errors = MeasureParity(GetParam(), kernels);
+    ASSERT_TRUE(errors.ok()) << errors.status();
+    EXPECT_THAT(*errors, SizeIs(4));
+    for (const ParityError& error : *errors) {
+      EXPECT_LE(error.error, kParityTolerance) << error.tensor << ", " << Name(kernels);
+    }
   }
 }
 

@@ -28,7 +28,13 @@ def results() -> Results:
         for (nfe, rho), fd in distances.items()
     ]
     return Results(
-        {"name": "nouns32", "parameters": 3956291, "identity": "ab" * 32, "skips": 9},
+        {
+            "name": "nouns32",
+            "parameters": 3956291,
+            "identity": "ab" * 32,
+            "precision": "bfloat16",
+            "skips": 9,
+        },
         "parts-0123",
         20000,
         "1.2.3",

@@ -1,0 +1,32 @@
+#ifndef SKIPSTREAM_BENCH_EXECUTOR_WORKER_H_
+#define SKIPSTREAM_BENCH_EXECUTOR_WORKER_H_
+
+#include <vector>
+
+#include "ATen/core/Tensor.h"
+#include "model/network/network.h"
+
+namespace skipstream::bench {
+
+// Evaluations of one network, of rows with noise levels, classes and rho of their own.
+class Evaluation {
+ public:
+  Evaluation(const Network& network, int rows);
+
+  // Computes it once; returns the seconds that took.
+  double Run() const;
+
+ private:
+  const Network& network_;
+  at::Tensor x_;
+  std::vector<float> rho_;
+  std::vector<DenoiserRow> rows_;
+};
+
+// For another program that measures in turns with this one: reads numbers of rows from standard
+// input, one a line, and answers each with the seconds of one evaluation.
+void AnswerWithTimes(const Network& network);
+
+}  // namespace skipstream::bench
+
+#endif  // SKIPSTREAM_BENCH_EXECUTOR_WORKER_H_
