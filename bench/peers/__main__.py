@@ -32,7 +32,7 @@ sys.path[:0] = [str(ROOT / "tools")]
 
 import torch  # noqa: E402
 from skipstream_train import model_file  # noqa: E402
-from skipstream_train.unet import Denoiser, UNetConfig  # noqa: E402
+from skipstream_train.unet import Denoiser  # noqa: E402
 
 OURS = ("fused-bfloat16", "fused-float32")
 
@@ -47,7 +47,8 @@ class Worker:
         )
 
     def seconds(self, rows: int) -> float:
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.write(f"{rows}\n")
         self._process.stdin.flush()
         return float(self._process.stdout.readline())
@@ -68,26 +69,6 @@ def model_path(model: str) -> Iterator[Path]:
         path = Path(folder) / f"{model}.safetensors"
         subprocess.run([BENCH, f"--model={model}", f"--write_random={path}"], check=True)
         yield path
-
-
-def load(path: Path) -> Denoiser:
-    """The network of a DDPM++ model file in PyTorch."""
-    file = model_file.read(path)
-    config = json.loads(file.metadata["config"])
-    net = Denoiser(
-        UNetConfig(
-            config["img_resolution"],
-            config["img_channels"],
-            config["label_dim"],
-            config["model_channels"],
-            tuple(config["channel_mult"]),
-            config["num_blocks"],
-            tuple(config["attn_resolutions"]),
-        ),
-        config.get("sigma_data", 0.5),
-    )
-    net.load_state_dict(file.tensors)
-    return net.eval().requires_grad_(False)
 
 
 def pytorch_modes(net: Denoiser, compiled: bool) -> dict[str, Callable[[int], float]]:
@@ -139,7 +120,9 @@ def spread(values: list[float]) -> dict[str, float]:
 def compare(model: str, rows: int, arguments: argparse.Namespace) -> dict[str, object]:
     """Prints a table for one network and batch size; returns what it says."""
     with model_path(model) as path:
-        modes = pytorch_modes(load(path), not arguments.no_compile)
+        modes = pytorch_modes(
+            model_file.denoiser_of(model_file.read(path)), not arguments.no_compile
+        )
         workers = {form: Worker(str(path), form, arguments.threads) for form in OURS}
         modes |= {
             form: (lambda rows, worker=worker: worker.seconds(rows))  # type: ignore[misc]

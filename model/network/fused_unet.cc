@@ -3,6 +3,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <mutex>
@@ -158,6 +159,7 @@ class FusedUNet final : public UNet {
     std::vector<Scratch<T>> scratch;      // per thread
     std::unique_ptr<Barrier[]> barriers;  // of all threads; of the groups
     int num_barriers = 0;
+    std::atomic<int64_t> next_row = 0;  // that nobody has taken yet
   };
 
   struct Batch {
@@ -296,6 +298,7 @@ class FusedUNet final : public UNet {
   void Compute(const Batch& batch, Workspace& workspace, int me, int threads) const {
 #pragma omp single
     {
+      workspace.next_row = 0;
       workspace.barriers[0].Reset(threads);
       const auto left = static_cast<int>(batch.rows % threads);
       for (int group = 0; group < left; ++group) {
@@ -306,9 +309,10 @@ class FusedUNet final : public UNet {
     const Team all(me, threads, workspace.barriers[0]);
     conditioning_.Apply(batch.c_noise, batch.labels, batch.rows, workspace.embedding.data(),
                         workspace.conditions.data(), all);
-    // As many rows for each thread as there are, and the rest by groups of threads.
+    // Whoever is free takes a row, as long as there is one for each thread; groups of threads share
+    // what is left then.
     const int64_t alone = batch.rows / threads * threads;
-    for (int64_t row = me; row < alone; row += threads) {
+    for (int64_t row; (row = workspace.next_row.fetch_add(1)) < alone;) {
       ComputeRow(batch, workspace, row, workspace.buffers[me], workspace.scratch[me], Team());
     }
     const auto left = static_cast<int>(batch.rows - alone);

@@ -103,7 +103,7 @@ absl::StatusOr<ModelDescription> ParseModelMetadata(
   }
   if (const std::string* skip_tuning = Find(metadata, "skip_tuning"); skip_tuning != nullptr) {
     absl::StatusOr<std::vector<SkipTuningPreset>> presets =
-        ParsePresets(*skip_tuning, info.num_skips);
+        ParsePresets(*skip_tuning, info.num_skips, "metadata 'skip_tuning'");
     if (!presets.ok()) return presets.status();
     info.presets = *std::move(presets);
   }

@@ -16,6 +16,7 @@
 #include "model/network/fused_unet.h"
 #include "model/network/model_file.h"
 #include "model/network/parameter_reader.h"
+#include "model/network/presets.h"
 #include "model/network/safetensors.h"
 #include "model/network/song_unet.h"
 #include "model/network/unet.h"
@@ -29,7 +30,7 @@ constexpr double kStoredLevelTolerance = 5e-3;
 // Settles which kernels there will be.
 absl::Status Resolve(const ModelDescription& model, NetworkForm& form) {
   if (form.kernels != Kernels::kReference) {
-    const absl::Status fused = CheckFused(model.config, form.precision);
+    absl::Status fused = CheckFused(model.config, form.precision);
     if (fused.ok()) {
       form.kernels = Kernels::kFused;
       return absl::OkStatus();
@@ -77,6 +78,10 @@ absl::StatusOr<std::unique_ptr<Network>> Network::Load(const std::string& path,
   absl::StatusOr<ModelDescription> model = ParseModelMetadata(file->metadata());
   if (!model.ok()) return with_path(model.status());
   if (absl::Status status = Resolve(*model, form); !status.ok()) return with_path(status);
+  NetworkInfo& info = model->info;
+  if (absl::Status status = AddPresetsBeside(path, info.num_skips, info.presets); !status.ok()) {
+    return status;
+  }
   // Hashing a large file takes about as long as reading it.
   std::packaged_task<absl::StatusOr<std::string>(std::stop_token)> hash(
       [&file](const std::stop_token& stop) { return file->Sha256(stop); });
@@ -90,9 +95,9 @@ absl::StatusOr<std::unique_ptr<Network>> Network::Load(const std::string& path,
   if (absl::Status status = reader.Finish(); !status.ok()) return with_path(status);
   absl::StatusOr<std::string> digest = sha256.get();
   if (!digest.ok()) return digest.status();
-  model->info.parameter_count = reader.parameter_count();
-  model->info.sha256 = *std::move(digest);
-  model->info.form = form;
+  info.parameter_count = reader.parameter_count();
+  info.sha256 = *std::move(digest);
+  info.form = form;
   return std::unique_ptr<Network>(
       new Network(std::move(model->info), std::move(model->preconditioning), std::move(unet)));
 }

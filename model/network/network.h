@@ -30,13 +30,12 @@ struct DenoiserRow {
 // Immutable once loaded; usable from several threads. Uses the calling thread's LibTorch settings.
 class Network {
  public:
-  // Loads a model file. `prefix` stands before every parameter name of the file ("" in model
-  // files); tensors without it are not looked at. InvalidArgument (Unimplemented for a family of
-  // networks or a form that is not built), naming the file and what is wrong with it, unless
-  // everything fits.
-  // Takes the memory of the parameters once (half of it for bfloat16) and that of the largest
-  // layer. May throw what LibTorch throws
-  // when memory runs out, and std::system_error when a thread cannot be started.
+  // Loads a model file, and the presets beside it. `prefix` stands before every parameter name of
+  // the file ("" in model files); tensors without it are not looked at. InvalidArgument
+  // (Unimplemented for a family of networks or a form that is not built), naming the file and what
+  // is wrong with it, unless everything fits. Takes the memory of the parameters once (half of it
+  // for bfloat16) and that of the largest layer. May throw what LibTorch throws when memory runs
+  // out, and std::system_error when a thread cannot be started.
   static absl::StatusOr<std::unique_ptr<Network>> Load(const std::string& path,
                                                        const std::string& prefix = "",
                                                        NetworkForm form = {});

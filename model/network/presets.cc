@@ -1,7 +1,11 @@
 #include "model/network/presets.h"
 
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <set>
 #include <string>
+#include <system_error>
 #include <tuple>
 #include <utility>
 
@@ -127,10 +131,11 @@ absl::StatusOr<SkipTuningPreset> ParsePreset(const nlohmann::json& json, int num
 
 }  // namespace
 
-absl::StatusOr<std::vector<SkipTuningPreset>> ParsePresets(const std::string& json, int num_skips) {
-  absl::StatusOr<nlohmann::json> root = ParseStrictJson(json, "metadata 'skip_tuning'", kMaxBytes);
+absl::StatusOr<std::vector<SkipTuningPreset>> ParsePresets(const std::string& json, int num_skips,
+                                                           const std::string& where) {
+  absl::StatusOr<nlohmann::json> root = ParseStrictJson(json, where, kMaxBytes);
   if (!root.ok()) return root.status();
-  FieldReader fields(*root, "metadata 'skip_tuning'");
+  FieldReader fields(*root, where);
   fields.Require("presets");
   const nlohmann::json* list = fields.Raw("presets");
   if (list != nullptr && !list->is_array()) fields.Fail("presets", "must be a list");
@@ -139,7 +144,7 @@ absl::StatusOr<std::vector<SkipTuningPreset>> ParsePresets(const std::string& js
   std::vector<SkipTuningPreset> presets;
   std::set<std::tuple<std::string, int, std::string>> seen;
   for (size_t i = 0; i < list->size(); ++i) {
-    const std::string what = absl::StrCat("skip_tuning.presets[", i, "]");
+    const std::string what = absl::StrCat(where, ": presets[", i, "]");
     absl::StatusOr<SkipTuningPreset> preset = ParsePreset((*list)[i], num_skips, what);
     if (!preset.ok()) return preset.status();
     if (!seen.emplace(preset->name, preset->nfe, preset->solver).second) {
@@ -149,6 +154,33 @@ absl::StatusOr<std::vector<SkipTuningPreset>> ParsePresets(const std::string& js
     presets.push_back(*std::move(preset));
   }
   return presets;
+}
+
+absl::Status AddPresetsBeside(const std::string& model_path, int num_skips,
+                              std::vector<SkipTuningPreset>& presets) {
+  const std::filesystem::path path =
+      std::filesystem::path(model_path).replace_extension(".presets.json");
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) return absl::OkStatus();
+  std::ifstream file(path, std::ios::binary);
+  std::string text(kMaxBytes + 1, '\0');  // one more than is taken: too long is seen
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (!file.eof() && file.fail()) {
+    return absl::InvalidArgumentError(absl::StrCat(path.string(), ": cannot be read"));
+  }
+  text.resize(static_cast<size_t>(file.gcount()));
+  absl::StatusOr<std::vector<SkipTuningPreset>> added =
+      ParsePresets(text, num_skips, path.string());
+  if (!added.ok()) return added.status();
+  const auto key = [](const SkipTuningPreset& preset) {
+    return std::tie(preset.name, preset.nfe, preset.solver);
+  };
+  std::erase_if(presets, [&](const SkipTuningPreset& old) {
+    return std::any_of(added->begin(), added->end(),
+                       [&](const SkipTuningPreset& preset) { return key(preset) == key(old); });
+  });
+  presets.insert(presets.end(), added->begin(), added->end());
+  return absl::OkStatus();
 }
 
 }  // namespace skipstream

@@ -1,5 +1,6 @@
-// The metadata key `skip_tuning` of a model file: recommended settings that travel with the
-// weights.
+// Recommended settings: in the metadata key `skip_tuning` of a model file, where they travel with
+// the weights, and in a file beside it, NAME.presets.json for NAME.safetensors, whose entries
+// replace those of the same name, nfe and solver.
 //
 //   {"presets": [{"name": "default", "nfe": 9, "solver": "heun", "rho": 1.05,
 //                 "noise": {"window": [5, 80]}}, ...]}
@@ -20,13 +21,21 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "model/sampler/skip_tuning.h"
 
 namespace skipstream {
 
-// InvalidArgument, naming the entry and field, for anything that is not of the form above.
-absl::StatusOr<std::vector<SkipTuningPreset>> ParsePresets(const std::string& json, int num_skips);
+// InvalidArgument, naming the entry and field, for anything that is not of the form above. `where`
+// the text is from begins every message.
+absl::StatusOr<std::vector<SkipTuningPreset>> ParsePresets(const std::string& json, int num_skips,
+                                                           const std::string& where);
+
+// Adds the presets of the file beside a model file to `presets`, if there is one. InvalidArgument
+// as above, or if it cannot be read.
+absl::Status AddPresetsBeside(const std::string& model_path, int num_skips,
+                              std::vector<SkipTuningPreset>& presets);
 
 }  // namespace skipstream
 

@@ -60,8 +60,8 @@ UNetTopology Build(const UNetConfig& config, Family family) {
     }
     const int out = config.channels(level);
     for (int i = 0; i <= config.num_blocks; ++i) {
-      const bool attends = config.attends(level) &&
-                           (family.every_decoder_block_attends || i == config.num_blocks);
+      const bool attends =
+          config.attends(level) && (family.every_decoder_block_attends || i == config.num_blocks);
       add(absl::StrCat("block", i), skips.back(), out, Resample::kNone,
           attends ? family.heads(out) : 0);
       skips.pop_back();
@@ -78,16 +78,15 @@ bool HasProjectedShortcut(const UNetBlockStyle& style, const UNetBlockSpec& spec
 }
 
 UNetTopology TopologyOf(const SongUNetConfig& config) {
-  UNetTopology topology =
-      Build(config, {.style = {.emb_channels = config.emb_channels(),
-                               .adaptive_scale = false,
-                               .projects_resampled_shortcut = true,
-                               .skip_scale = std::sqrt(0.5f),
-                               .epsilon = 1e-6f,
-                               .resample_filter = config.resample_filter},
-                     .in_conv_channels = config.model_channels,
-                     .heads = [](int) { return 1; },
-                     .every_decoder_block_attends = false});
+  UNetTopology topology = Build(config, {.style = {.emb_channels = config.emb_channels(),
+                                                   .adaptive_scale = false,
+                                                   .projects_resampled_shortcut = true,
+                                                   .skip_scale = std::sqrt(0.5f),
+                                                   .epsilon = 1e-6f,
+                                                   .resample_filter = config.resample_filter},
+                                         .in_conv_channels = config.model_channels,
+                                         .heads = [](int) { return 1; },
+                                         .every_decoder_block_attends = false});
   topology.out_norm = UNetLayerName("dec", config.img_resolution, "aux_norm");
   topology.out_conv = UNetLayerName("dec", config.img_resolution, "aux_conv");
   return topology;

@@ -46,7 +46,9 @@ async def _run_group(
 ) -> GroupResult:
     settings = list(group.settings)
     if group.best_of:
-        for plain, best in plain_and_best(results.cells(group.best_of)).values():
+        for (_, nfe), (plain, best) in plain_and_best(results.cells(group.best_of)).items():
+            if group.best_of_nfe and nfe not in group.best_of_nfe:
+                continue
             if plain is not None:
                 settings.append(plain.setting)
             if best is not plain:
@@ -116,6 +118,8 @@ def count_images(study: Study) -> int:
         if group.best_of:
             sources = [g for g in study.groups if g.id in group.best_of]
             pairs = {(s.solver, s.nfe) for g in sources for s in g.settings}
+            if group.best_of_nfe:
+                pairs = {pair for pair in pairs if pair[1] in group.best_of_nfe}
             settings = 2 * len(pairs)
         total += settings * group.images * len(group.seeds)
     return total

@@ -22,6 +22,7 @@ seeds = [0, 1, 2]
 id = "confirm"
 title = "The best again"
 best_of = ["rho"]            # by solver, NFE; fewest Fréchet distance
+nfe = [9]                    # of these only; default: all there are
 seeds = [1, 2, 3]
 
 [sheets]                     # pictures at rho 1 and at the best tuning of these groups
@@ -60,6 +61,8 @@ class Group:
     # Empty if best_of says which settings these are.
     settings: tuple[Setting, ...]
     best_of: tuple[str, ...]
+    # Of best_of, the NFE to run; empty: all.
+    best_of_nfe: tuple[int, ...]
     x: str | None
     images: int
     seeds: tuple[int, ...]
@@ -132,8 +135,11 @@ def _group(
     if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9-]{1,40}", name):
         raise QualityError(f"{what}: id must be 1 to 40 lower-case letters, digits and hyphens")
     best_of = _names(entry.get("best_of", []), known, what)
-    if best_of and entry.keys() & {"rho", "depth", "noise", "guidance", "s_churn"}:
+    if best_of and entry.keys() & {"solver", "rho", "depth", "noise", "guidance", "s_churn"}:
         raise QualityError(f"{what}: best_of takes its settings from other groups")
+    only: tuple[int, ...] = ()
+    if best_of and "nfe" in entry:
+        only = tuple(_whole(nfe, f"{what}: nfe", 1) for nfe in _list(entry["nfe"], f"{what}: nfe"))
     axis = entry.get("x")
     if axis is not None and axis not in AXES:
         raise QualityError(f"{what}: x must be one of {', '.join(AXES)}")
@@ -143,6 +149,7 @@ def _group(
         text=str(entry.get("text", "")),
         settings=() if best_of else _settings(entry, what),
         best_of=best_of,
+        best_of_nfe=only,
         x=axis,
         images=_whole(entry.get("images", images), f"{what}: images", 2),
         seeds=_seeds(entry["seeds"]) if "seeds" in entry else seeds,

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from skipstream_train.config import Config
 from skipstream_train.errors import TrainError
-from skipstream_train.unet import UNetConfig
+from skipstream_train.unet import Denoiser, UNetConfig
 
 MAX_HEADER = 16 << 20
 
@@ -95,6 +95,25 @@ def read(path: Path) -> ModelFile:
     except (struct.error, ValueError, KeyError, TypeError, AttributeError):
         raise TrainError(f"{path}: not a .safetensors model file") from None
     return ModelFile(metadata, tensors)
+
+
+def denoiser_of(file: ModelFile) -> Denoiser:
+    """The network of a file that `write` or the converter made of a DDPM++, to be evaluated."""
+    config = json.loads(file.metadata["config"])
+    net = Denoiser(
+        UNetConfig(
+            config["img_resolution"],
+            config["img_channels"],
+            config.get("label_dim", 0),
+            config["model_channels"],
+            tuple(config["channel_mult"]),
+            config["num_blocks"],
+            tuple(config["attn_resolutions"]),
+        ),
+        config.get("sigma_data", 0.5),
+    )
+    net.load_state_dict(file.tensors)
+    return net.eval().requires_grad_(False)
 
 
 def write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str], force: bool) -> None:

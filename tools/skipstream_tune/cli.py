@@ -66,7 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     grid.add_argument("--rounds", type=int, default=plan.rounds)
     out = parser.add_argument_group("results")
     out.add_argument("--name", default="default", help="of the presets")
-    out.add_argument("--output", type=Path, default=Path("presets.json"))
+    out.add_argument(
+        "--output",
+        type=Path,
+        default=Path("presets.json"),
+        help="named NAME.presets.json beside NAME.safetensors, the server reads it with the model",
+    )
     out.add_argument("--plot", type=Path, help="SVG, written anew after every NFE")
     out.add_argument(
         "--write-model", type=Path, metavar="FILE", help="also write the presets into a model file"

@@ -176,7 +176,8 @@ TYPED_TEST(KernelsTest, NormalizeJoinsScalesNormalizesActivatesAndResamples) {
         const int64_t first = c / (channels / groups) * (channels / groups);
         double sum = 0.0;
         double square = 0.0;
-        const double count = static_cast<double>(height * width * channels / groups);
+        const int64_t values = height * width * (channels / groups);
+        const auto count = static_cast<double>(values);
         for (int64_t q = 0; q < height * width; ++q) {
           for (int64_t k = first; k < first + channels / groups; ++k) {
             sum += joined(q / width, q % width, k);

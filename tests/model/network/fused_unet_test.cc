@@ -79,7 +79,8 @@ EditableModel RandomModel(const std::string& config) {
   const ShapeRecorder recorder = Record(Describe(config));
   for (const auto& [name, shape] : recorder.shapes()) {
     const int64_t elements = ShapeRecorder::Elements(shape);
-    const double fan_in = shape.size() > 1 ? static_cast<double>(elements / shape[0]) : 4.0;
+    const double fan_in =
+        shape.size() > 1 ? static_cast<double>(elements) / static_cast<double>(shape[0]) : 4.0;
     std::normal_distribution<float> normal(0.0f, static_cast<float>(1.0 / std::sqrt(fan_in)));
     EditableModel::Tensor& tensor = model.tensors[name];
     tensor.dtype = "F32";

@@ -4,8 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
+#include <fstream>
 #include <limits>
 #include <string>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "ATen/core/Tensor.h"
@@ -22,7 +26,9 @@
 namespace skipstream {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Pair;
 using ::testing::StartsWith;
 
 absl::StatusOr<std::unique_ptr<Network>> LoadContents(const std::string& contents) {
@@ -85,6 +91,38 @@ TEST(NetworkTest, LoadsTheDefaultModel) {
   EXPECT_EQ(info.class_names[1], "ape");
   EXPECT_EQ(info.parameter_count, 3956291);
   EXPECT_EQ(info.sha256, "76ae69801bdd532cd17f709756be569b57e09ac5ca304b2e8e38318023eaf003");
+}
+
+TEST(NetworkTest, PresetsBesideTheFileJoinAndReplaceThoseInIt) {
+  EditableModel model = EditableModel::Small(kDdpmppEdmFixture);
+  model.metadata["skip_tuning"] =
+      R"({"presets": [{"name": "default", "nfe": 9, "rho": 0.9},
+                      {"name": "default", "nfe": 19, "rho": 0.95}]})";
+  const std::string path = WriteTemporaryFile(model.Serialize());
+  const std::string beside =
+      std::filesystem::path(path).replace_extension(".presets.json").string();
+  const auto load = [&](const std::string& presets) {
+    std::ofstream(beside) << presets;
+    return Network::Load(path);
+  };
+  const auto network = load(R"({"presets": [{"name": "default", "nfe": 9, "rho": 1.1},
+                                            {"name": "mine", "nfe": 5, "solver": "heun", "rho": 1.2}]})");
+  ASSERT_TRUE(network.ok()) << network.status();
+  std::vector<std::pair<int, double>> rho_by_nfe;
+  for (const SkipTuningPreset& preset : (*network)->info().presets) {
+    rho_by_nfe.emplace_back(preset.nfe, std::get<UniformDepth>(preset.tuning.depth).rho);
+  }
+  EXPECT_THAT(rho_by_nfe, ElementsAre(Pair(19, 0.95), Pair(9, 1.1), Pair(5, 1.2)));
+
+  for (const char* bad : {"", "{", R"({"presets": [{"name": "x", "nfe": 9, "rho": 3}]})"}) {
+    const absl::Status status = load(bad).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << bad;
+    EXPECT_THAT(std::string(status.message()), StartsWith(beside)) << bad;
+  }
+  EXPECT_FALSE(load(std::string(1 << 20, ' ')).ok());
+  std::filesystem::remove(beside);
+  EXPECT_TRUE(Network::Load(path).ok());
+  unlink(path.c_str());
 }
 
 TEST(NetworkTest, ResampleFiltersMayBeStoredOrNot) {

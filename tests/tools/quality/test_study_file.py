@@ -41,13 +41,14 @@ def test_defaults_hold_for_every_group_unless_it_says_otherwise() -> None:
             [[group]]
             id = "b"
             best_of = ["a"]
+            nfe = [9]
             images = 500
             seeds = [1, 2]
         """)
     )
     a, b = study.groups
     assert (a.images, a.seeds, a.settings) == (100, (3,), (Setting("heun", 9),))
-    assert (b.images, b.seeds, b.best_of) == (500, (1, 2), ("a",))
+    assert (b.images, b.seeds, b.best_of, b.best_of_nfe) == (500, (1, 2), ("a",), (9,))
     assert study.reference_images == 20000
     assert count_images(study) == 100 + 2 * 500 * 2
 
@@ -73,6 +74,7 @@ GROUP = '[[group]]\nid = "a"\n'
         (GROUP + GROUP, "taken"),
         (GROUP + 'best_of = ["b"]', "no earlier group"),
         (GROUP + '[[group]]\nid = "b"\nbest_of = ["a"]\nrho = [1.0]', "other groups"),
+        (GROUP + '[[group]]\nid = "b"\nbest_of = ["a"]\nnfe = [0]', "nfe must be a whole number"),
         (
             f'{GROUP}[[group]]\nid = "b"\nimages = 7\n[[group]]\nid = "c"\nbest_of = ["a", "b"]',
             "same images",
