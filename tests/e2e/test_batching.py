@@ -70,15 +70,15 @@ def test_mixed_requests_share_batches_and_get_the_images_they_get_alone(
 def test_the_model_says_how_it_is_computed(
     new_server: Callable[..., Server], precision: str
 ) -> None:
-    with new_server("--warmup_budget=0").client() as client:
+    with new_server().client() as client:
         usual = client.model()
         if usual.kernels != "fused" or precision == "bfloat16" != usual.precision:
             pytest.skip(f"this CPU has no fused kernels in {precision}")
         (image,) = client.generate(seeds=3, classes="cat", nfe=9)
-    with new_server("--warmup_budget=0", f"--precision={precision}").client() as client:
+    with new_server(f"--precision={precision}").client() as client:
         assert client.model().precision == precision
         (other,) = client.generate(seeds=3, classes="cat", nfe=9)
-    with new_server("--warmup_budget=0", "--kernels=reference").client() as client:
+    with new_server("--kernels=reference").client() as client:
         assert (client.model().kernels, client.model().precision) == ("reference", "float32")
         (reference,) = client.generate(seeds=3, classes="cat", nfe=9)
     assert np.abs(pixels(other) - pixels(reference)).mean() < 2

@@ -1,20 +1,27 @@
 """Pictures from a real server: the same noise for every setting, kept, resumed, cancelled."""
 
 import asyncio
+import io
 import subprocess
+import tomllib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from types import SimpleNamespace
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pytest
 import skipstream
 from skipstream_quality.cli import main
 from skipstream_quality.errors import QualityError
+from skipstream_quality.measure import Measure
+from skipstream_quality.progress import Progress
 from skipstream_quality.report import BEGIN
 from skipstream_quality.results import Results
 from skipstream_quality.service import CHUNK, SEED_STEP, Options, Service, connect
 from skipstream_quality.settings import Setting, Tuning
+from skipstream_quality.study import run_study
+from skipstream_quality.study_file import parse_study
 
 Result = TypeVar("Result")
 EULER = Setting("euler", 2)
@@ -129,8 +136,8 @@ def test_the_study_runs_from_one_command_and_again_from_what_it_kept(
         *("rho.svg", "noise.svg", "sheet-euler-3.png")
     }
     rho, noise, guided, again = results.groups
-    assert [len(group.cells) for group in (rho, noise, guided)] == [6, 2, 0]
-    assert "label dropout" in guided.left_out[0]
+    assert [len(group.cells) for group in (rho, noise, guided)] == [6, 2, 1]
+    assert guided.left_out == []
     # rho 1 and the best for each NFE, on two seeds the choice did not see.
     assert {cell.setting.nfe for cell in again.cells} == {1, 3}
     assert all(len(cell.runs) == 2 for cell in again.cells)
@@ -145,6 +152,24 @@ def test_the_study_runs_from_one_command_and_again_from_what_it_kept(
 
     assert main(command) == 0
     assert (tmp_path / "quality.md").read_text() == first
+
+
+def test_guidance_is_left_out_where_the_model_cannot(tmp_path: Path) -> None:
+    study = parse_study(tomllib.loads('[[group]]\nid = "a"\nguidance = [2.0]'))
+
+    class Unguided:
+        info = SimpleNamespace(supports_guidance=False)
+        server_version = "1"
+
+    class Real:
+        def of_real(self, images: int, seed: int) -> dict[str, float]:
+            return {"fd": 1.0}
+
+    service, measure = cast(Service, Unguided()), cast(Measure, Real())
+    progress = Progress(0, io.StringIO())
+    results = asyncio.run(run_study(study, service, measure, {}, "", tmp_path, progress))
+    assert results.groups[0].cells == []
+    assert "label dropout" in results.groups[0].left_out[0]
 
 
 def test_says_what_is_wrong_and_fails(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
