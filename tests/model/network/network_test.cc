@@ -90,7 +90,7 @@ TEST(NetworkTest, LoadsTheDefaultModel) {
   EXPECT_EQ(info.num_classes, 64);
   EXPECT_EQ(info.class_names[1], "ape");
   EXPECT_EQ(info.parameter_count, 3956291);
-  EXPECT_EQ(info.sha256, "76ae69801bdd532cd17f709756be569b57e09ac5ca304b2e8e38318023eaf003");
+  EXPECT_EQ(info.sha256, "b96a6817c1f8b6a5f96818bdf4ea9f8b88c99b3c75ae7d70e1fcad08b385cbb0");
 }
 
 TEST(NetworkTest, PresetsBesideTheFileJoinAndReplaceThoseInIt) {
