@@ -71,8 +71,8 @@ std::string DescribeModel(const v1::GetModelResponse& model) {
   absl::StrAppend(
       &text, Row("network", absl::StrCat(model.architecture(), ", ", model.preconditioning(), ", ",
                                          model.parameter_count(), " parameters")));
-  absl::StrAppend(&text, Row("computed by", absl::StrCat(model.kernels(), " kernels in ",
-                                                         model.precision())));
+  absl::StrAppend(
+      &text, Row("computed by", absl::StrCat(model.kernels(), " kernels in ", model.precision())));
   absl::StrAppend(&text, Row("skips", absl::StrCat(model.num_skips())));
   absl::StrAppend(
       &text,

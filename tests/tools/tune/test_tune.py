@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from skipstream_quality.options import DEFAULT_MODEL
-from skipstream_quality.presets import presets_of, read_presets
+from skipstream_quality.presets import merged, presets_of, read_presets
 from skipstream_quality.service import weights_identity
 from skipstream_tune.cli import main
 
@@ -27,7 +27,7 @@ def test_writes_presets_that_a_model_file_takes(
     first = capfd.readouterr().out
     presets = read_presets(tmp_path / "presets.json")
     assert [(p.name, p.solver, p.nfe) for p in presets] == [("default", "euler", 2)]
-    assert presets_of(model) == presets
+    assert presets_of(model) == merged(presets_of(DEFAULT_MODEL), presets)
     assert weights_identity(model) == weights_identity(DEFAULT_MODEL)
     assert (tmp_path / "tune.svg").exists()
     assert "on held-out seeds" in first
