@@ -4,15 +4,11 @@
 #include <cstdint>
 #include <fstream>
 #include <random>
-#include <variant>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "model/network/dhariwal_unet.h"
 #include "model/network/model_file.h"
-#include "model/network/song_unet.h"
-#include "nlohmann/json.hpp"
 #include "tests/model/network/shape_recorder.h"
 
 namespace skipstream::bench {
@@ -35,22 +31,8 @@ absl::Status WriteRandomModel(const std::string& config, const std::string& path
   const absl::StatusOr<ModelDescription> model =
       ParseModelMetadata({{"preconditioning", "EDMPrecond"}, {"config", config}});
   if (!model.ok()) return model.status();
-  ShapeRecorder recorder;
-  if (const auto* song = std::get_if<SongUNetConfig>(&model->config)) {
-    const SongUNet network(*song, model->info.channels, recorder);
-  } else {
-    const DhariwalUNet network(std::get<DhariwalUNetConfig>(model->config), model->info.channels,
-                               recorder);
-  }
-  nlohmann::json header = {
-      {"__metadata__", {{"preconditioning", "EDMPrecond"}, {"config", config}}}};
-  int64_t end = 0;
-  for (const auto& [name, shape] : recorder.shapes()) {
-    const int64_t begin = end;
-    end += 4 * ShapeRecorder::Elements(shape);
-    header[name] = {{"dtype", "F32"}, {"shape", shape}, {"data_offsets", {begin, end}}};
-  }
-  std::string text = header.dump();
+  const ShapeRecorder recorder = ShapeRecorder::Of(*model);
+  std::string text = recorder.Header(config).dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');
   const auto length = static_cast<uint64_t>(text.size());
   std::ofstream file(path, std::ios::binary);

@@ -18,10 +18,8 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "model/network/dhariwal_unet.h"
 #include "model/network/model_file.h"
 #include "model/network/network.h"
-#include "model/network/song_unet.h"
 #include "tests/model/network/editable_model.h"
 #include "tests/model/network/shape_recorder.h"
 
@@ -54,17 +52,6 @@ constexpr const char* kConfigs[] = {
         "attn_resolutions": [6, 3]})",
 };
 
-ShapeRecorder Record(const ModelDescription& model) {
-  ShapeRecorder recorder;
-  if (const auto* song = std::get_if<SongUNetConfig>(&model.config)) {
-    const SongUNet network(*song, model.info.channels, recorder);
-  } else {
-    const DhariwalUNet network(std::get<DhariwalUNetConfig>(model.config), model.info.channels,
-                               recorder);
-  }
-  return recorder;
-}
-
 ModelDescription Describe(const std::string& config) {
   const auto model = ParseModelMetadata({{"preconditioning", "EDMPrecond"}, {"config", config}});
   EXPECT_TRUE(model.ok()) << model.status();
@@ -76,7 +63,7 @@ EditableModel RandomModel(const std::string& config) {
   EditableModel model;
   model.metadata = {{"preconditioning", "EDMPrecond"}, {"config", config}};
   std::mt19937 generator(7);
-  const ShapeRecorder recorder = Record(Describe(config));
+  const ShapeRecorder recorder = ShapeRecorder::Of(Describe(config));
   for (const auto& [name, shape] : recorder.shapes()) {
     const int64_t elements = ShapeRecorder::Elements(shape);
     const double fan_in =
@@ -165,7 +152,7 @@ TEST_F(FusedUNetTest, AsksForTheSameParameters) {
     ShapeRecorder recorder;
     MakeFusedUNet(model.config, model.info.channels, Precision::kFloat32, recorder);
     EXPECT_TRUE(recorder.status().ok()) << recorder.status();
-    EXPECT_EQ(recorder.shapes(), Record(model).shapes()) << config;
+    EXPECT_EQ(recorder.shapes(), ShapeRecorder::Of(model).shapes()) << config;
   }
 }
 

@@ -9,11 +9,8 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "model/network/dhariwal_unet.h"
 #include "model/network/model_file.h"
 #include "model/network/network.h"
-#include "model/network/song_unet.h"
-#include "nlohmann/json.hpp"
 #include "tests/model/network/editable_model.h"
 #include "tests/model/network/shape_recorder.h"
 
@@ -40,13 +37,7 @@ ModelDescription Describe(const std::string& config) {
 }
 
 ShapeRecorder Record(const ModelDescription& model) {
-  ShapeRecorder recorder;
-  if (const auto* song = std::get_if<SongUNetConfig>(&model.config)) {
-    const SongUNet network(*song, model.info.channels, recorder);
-  } else {
-    const DhariwalUNet network(std::get<DhariwalUNetConfig>(model.config), model.info.channels,
-                               recorder);
-  }
+  ShapeRecorder recorder = ShapeRecorder::Of(model);
   EXPECT_TRUE(recorder.status().ok()) << recorder.status();
   return recorder;
 }
@@ -91,17 +82,11 @@ int64_t ResidentBytes() {
 
 // A model file of zeros, sparse: it takes no room on the disk.
 std::string WriteZeros(const std::string& config, const ShapeRecorder& recorder) {
-  nlohmann::json header = {
-      {"__metadata__", {{"preconditioning", "EDMPrecond"}, {"config", config}}}};
-  int64_t end = 0;
-  for (const auto& [name, shape] : recorder.shapes()) {
-    const int64_t begin = end;
-    end += 4 * ShapeRecorder::Elements(shape);
-    header[name] = {{"dtype", "F32"}, {"shape", shape}, {"data_offsets", {begin, end}}};
-  }
-  const std::string start = EditableModel::Assemble(header.dump(), "");
+  const std::string start = EditableModel::Assemble(recorder.Header(config).dump(), "");
   const std::string path = WriteTemporaryFile(start);
-  EXPECT_EQ(truncate(path.c_str(), static_cast<int64_t>(start.size()) + end), 0);
+  EXPECT_EQ(
+      truncate(path.c_str(), static_cast<int64_t>(start.size()) + 4 * recorder.parameter_count()),
+      0);
   return path;
 }
 

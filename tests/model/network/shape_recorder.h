@@ -9,13 +9,31 @@
 #include <numeric>
 #include <string>
 #include <utility>
+#include <variant>
 
+#include "model/network/dhariwal_unet.h"
+#include "model/network/model_file.h"
 #include "model/network/parameter_source.h"
+#include "model/network/song_unet.h"
+#include "nlohmann/json.hpp"
 
 namespace skipstream {
 
 class ShapeRecorder final : public ParameterSource {
  public:
+  // What the network of a model asks for.
+  static ShapeRecorder Of(const ModelDescription& model) {
+    ShapeRecorder recorder;
+    const int out_channels = model.info.channels * model.preconditioning.outputs_per_channel();
+    if (const auto* song = std::get_if<SongUNetConfig>(&model.config)) {
+      const SongUNet network(*song, out_channels, recorder);
+    } else {
+      const DhariwalUNet network(std::get<DhariwalUNetConfig>(model.config), out_channels,
+                                 recorder);
+    }
+    return recorder;
+  }
+
   at::Tensor Take(const std::string& name, const Shape& shape) override {
     parameter_count_ += Elements(shape);
     return TakeBuffer(name, shape);
@@ -36,6 +54,20 @@ class ShapeRecorder final : public ParameterSource {
   const absl::Status& status() const { return status_; }
   const std::map<std::string, Shape>& shapes() const { return shapes_; }
   int64_t parameter_count() const { return parameter_count_; }
+
+  // The header of an EDM model file of this configuration whose float32 data are the tensors in the
+  // order of their names.
+  nlohmann::json Header(const std::string& config) const {
+    nlohmann::json header = {
+        {"__metadata__", {{"preconditioning", "EDMPrecond"}, {"config", config}}}};
+    int64_t end = 0;
+    for (const auto& [name, shape] : shapes_) {
+      const int64_t begin = end;
+      end += 4 * Elements(shape);
+      header[name] = {{"dtype", "F32"}, {"shape", shape}, {"data_offsets", {begin, end}}};
+    }
+    return header;
+  }
 
   static int64_t Elements(const Shape& shape) {
     return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
