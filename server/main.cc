@@ -145,8 +145,7 @@ void DefineFlags(CLI::App& app, Flags& flags) {
   option("threads", flags.threads, "Threads of evaluations")->check(CLI::Range(1, 1024));
   flag("deterministic", flags.deterministic,
        "Byte-identical images whatever the load, and float32 unless --precision says otherwise; "
-       "with "
-       "reference kernels every evaluation costs a full batch");
+       "with reference kernels every evaluation costs a full batch");
   choice("precision", flags.precision,
          "What networks multiply: float32, bfloat16 or auto (whichever this CPU is faster in)",
          {{"auto", std::nullopt},

@@ -4,6 +4,7 @@
 #include "model/network/unet_topology.h"
 
 namespace skipstream {
+
 DhariwalUNet::DhariwalUNet(const DhariwalUNetConfig& config, int out_channels,
                            ParameterSource& source)
     : map_noise_(NoiseEmbedding::Positional(config.model_channels, /*reaches_end=*/false,

@@ -14,12 +14,12 @@
 #include "ATen/Parallel.h"
 #include "ATen/core/Tensor.h"
 #include "ATen/ops/empty.h"
-#include "absl/strings/str_cat.h"
 #include "model/cpu/aligned_buffer.h"
 #include "model/cpu/kernels.h"
 #include "model/cpu/team.h"
 #include "model/network/fused_conditioning.h"
 #include "model/network/fused_layers.h"
+#include "model/network/layers.h"
 #include "model/network/resampling.h"
 #include "model/network/unet_topology.h"
 
@@ -217,11 +217,7 @@ class FusedUNet final : public UNet {
       sizes_.raw_float = std::max(sizes_.raw_float, pixels * in);
     }
     if (spec.heads == 0) return;
-    if (spec.out_channels % spec.heads != 0) {
-      source.Fail(absl::InvalidArgumentError(absl::StrCat(
-          "config: ", name, ".qkv would split ", out, " channels into ", spec.heads, " heads")));
-      return;
-    }
+    if (!Attention::CanSplit(source, name, spec.out_channels, spec.heads)) return;
     block.norm2 = FusedNorm(source, name + ".norm2", out);
     block.qkv = FusedConv<T>(source, {{name + ".qkv", out, 1}}, 3 * out, 3);
     block.proj = FusedConv<T>(source, {{name + ".proj", out, 1}}, out);
@@ -350,15 +346,8 @@ class FusedUNet final : public UNet {
     });
     team.Wait();
     cpu::Convolution<float> first;
-    first.inputs[0] = {buffers.image.data(), image_channels_, (size + 2) * image_channels_, 3};
-    first.weight = in_conv_.weight.data();
-    first.bias = in_conv_.bias.data();
-    first.height = first.width = size;
-    first.columns = topology_.in_conv_channels;
-    first.out = buffers.skips[0].x.data();
-    team.Share(cpu::ConvolutionUnits(first),
-               [&](int64_t begin, int64_t end) { cpu::Convolve(first, begin, end); });
-    team.Wait();
+    first.inputs[0] = Padded(buffers.image.data(), image_channels_, size);
+    Convolve(row, in_conv_, size, topology_.in_conv_channels, first, buffers.skips[0].x.data());
     buffers.skips[0].Measure(team);
 
     const size_t encoders = topology_.encoder.size();
@@ -410,15 +399,17 @@ class FusedUNet final : public UNet {
     row.team.Wait();
   }
 
-  static cpu::ConvInput<T> Padded(const T* data, int64_t channels, int64_t size) {
+  template <typename U>
+  static cpu::ConvInput<U> Padded(const U* data, int64_t channels, int64_t size) {
     return {data, channels, (size + 2) * channels, 3};
   }
   static cpu::ConvInput<T> Pointwise(const T* data, int64_t channels, int64_t size) {
     return {data, channels, size * channels, 1};
   }
 
-  void Convolve(const Row& row, const FusedConv<T>& conv, int64_t size, int64_t columns,
-                cpu::Convolution<T>& task, float* out) const {
+  template <typename U>  // T, or float for the image
+  void Convolve(const Row& row, const FusedConv<U>& conv, int64_t size, int64_t columns,
+                cpu::Convolution<U>& task, float* out) const {
     task.weight = conv.weight.data();
     if (task.bias == nullptr) task.bias = conv.bias.data();
     task.height = task.width = size;

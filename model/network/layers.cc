@@ -16,6 +16,7 @@
 #include "model/network/group_norm_kernel.h"
 
 namespace skipstream {
+
 Conv::Conv(ParameterSource& source, const std::string& name, int in_channels, int out_channels,
            int kernel, int extra_padding)
     : weight_(source.TakeKernel(name + ".weight", {out_channels, in_channels, kernel, kernel})),
@@ -91,11 +92,16 @@ Attention::Attention(ParameterSource& source, const std::string& name, int chann
     : heads_(heads),
       qkv_(source, name + ".qkv", channels, 3 * channels, 1),
       proj_(source, name + ".proj", channels, channels, 1) {
-  if (channels % heads != 0) {
-    source.Fail(absl::InvalidArgumentError(absl::StrCat(
-        "config: ", name, ".qkv would split ", channels, " channels into ", heads, " heads")));
-  }
+  CanSplit(source, name, channels, heads);
   qkv_.RegroupOutputs(3);
+}
+
+bool Attention::CanSplit(ParameterSource& source, const std::string& name, int channels,
+                         int heads) {
+  if (channels % heads == 0) return true;
+  source.Fail(absl::InvalidArgumentError(absl::StrCat(
+      "config: ", name, ".qkv would split ", channels, " channels into ", heads, " heads")));
+  return false;
 }
 
 at::Tensor Attention::operator()(const at::Tensor& x) const {

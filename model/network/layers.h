@@ -70,6 +70,8 @@ class Attention {
  public:
   Attention() = default;
   Attention(ParameterSource& source, const std::string& name, int channels, int heads);
+  // Whether every head of the attention `name` gets as many channels; fails if not.
+  static bool CanSplit(ParameterSource& source, const std::string& name, int channels, int heads);
   at::Tensor operator()(const at::Tensor& x) const;
 
  private:

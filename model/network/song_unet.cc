@@ -7,6 +7,7 @@
 #include "model/network/unet_topology.h"
 
 namespace skipstream {
+
 SongUNet::SongUNet(const SongUNetConfig& config, int out_channels, ParameterSource& source)
     : config_(config) {
   const UNetTopology topology = TopologyOf(config);
