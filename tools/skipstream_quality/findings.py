@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
-from skipstream_quality.results import GroupResult, Results
+from skipstream_quality.results import GroupResult, Results, beats
 
 # A step up or down by less than this share is taken for noise when the shape of a curve is judged.
 _NOISE = 0.03
@@ -64,7 +64,10 @@ def _savings(results: Results) -> str:
         plain = sorted(
             (nfe, cell.mean("fd")) for nfe, (cell, _) in by_nfe.items() if cell is not None
         )
-        for nfe, (_, best) in sorted(by_nfe.items()):
+        for nfe, (cell, best) in sorted(by_nfe.items()):
+            if cell is not None and not beats(best, cell):
+                lines.append(f"- {solver}, NFE {nfe}: nothing saved beyond chance.")
+                continue
             needed = evaluations_for(plain, best.mean("fd"))
             if needed is None:
                 # At the largest NFE there is nothing beyond to compare with.

@@ -90,7 +90,7 @@ TEST(NetworkTest, LoadsTheDefaultModel) {
   EXPECT_EQ(info.num_classes, 64);
   EXPECT_EQ(info.class_names[1], "ape");
   EXPECT_EQ(info.parameter_count, 3956291);
-  EXPECT_EQ(info.sha256, "b96a6817c1f8b6a5f96818bdf4ea9f8b88c99b3c75ae7d70e1fcad08b385cbb0");
+  EXPECT_EQ(info.sha256, "b1595e29d48afb1b0a7af54350abb85bdd2d4898a0c6a24e9c185d6146a599d7");
 }
 
 TEST(NetworkTest, PresetsBesideTheFileJoinAndReplaceThoseInIt) {

@@ -73,6 +73,16 @@ def test_tables_show_distances_the_best_in_bold_and_the_floor(
     assert "unipc, NFE 5 tuned is as good as rho 1 at NFE 8.0 (interpolated)" in text
 
 
+def test_a_gain_within_chance_saves_nothing(results: Results, tmp_path: Path) -> None:
+    group = results.groups[0]
+    group.cells.append(Cell(Setting("heun", 9, Tuning()), (run(40.0),)))
+    group.cells.append(Cell(Setting("heun", 9, Tuning(0.9, 0.9)), (run(39.0),)))
+    group.cells.append(Cell(Setting("heun", 19, Tuning()), (run(20.0),)))
+    document = tmp_path / "quality.md"
+    write_report(results, document, tmp_path)
+    assert "heun, NFE 9: nothing saved beyond chance." in document.read_text()
+
+
 def test_figures_draw_every_series_through_its_points(results: Results, tmp_path: Path) -> None:
     write_report(results, tmp_path / "quality.md", tmp_path)
     svg = ElementTree.fromstring((tmp_path / "rho.svg").read_text())
