@@ -2,7 +2,8 @@
 
 add_library(skipstream_options INTERFACE)
 target_include_directories(skipstream_options INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR})
-target_compile_options(skipstream_options INTERFACE -Wall -Wextra -Werror)
+target_compile_options(skipstream_options INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Werror> $<$<COMPILE_LANGUAGE:CUDA>:--Werror=all-warnings>)
 if(SKIPSTREAM_SANITIZER)
   target_compile_options(skipstream_options INTERFACE -fsanitize=${SKIPSTREAM_SANITIZER} -fno-omit-frame-pointer -g -O1)
   target_link_options(skipstream_options INTERFACE -fsanitize=${SKIPSTREAM_SANITIZER})

@@ -32,6 +32,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
+#include "model/cuda/executor_on.h"
 #include "model/network_form.h"
 #include "model/torch/torch_executor.h"
 #include "prometheus/exposer.h"
@@ -55,6 +56,7 @@ struct Flags {
   std::string metrics_listen = "0.0.0.0:9464";
   std::vector<std::string> models = {"nouns32"};
   std::string model_dir;
+  std::string device = "auto";
   int max_batch = 16;
   int slots = 64;
   int threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
@@ -140,8 +142,12 @@ void DefineFlags(CLI::App& app, Flags& flags) {
       "them with commas; the first is the default of requests")
       ->delimiter(',');
   option("model_dir", flags.model_dir, "Directory of models that are named without a path");
-  option("max_batch", flags.max_batch, "Rows per network evaluation")->check(CLI::Range(1, 4096));
-  option("slots", flags.slots, "Images in flight")->check(CLI::Range(1, 65536));
+  option("device", flags.device,
+         "What evaluates networks: cpu, cuda (all GPUs), some of them (cuda:0,cuda:1; each is a "
+         "replica), or auto (GPUs if this build and this machine have them)");
+  option("max_batch", flags.max_batch, "Rows per network evaluation and device")
+      ->check(CLI::Range(1, 4096));
+  option("slots", flags.slots, "Images in flight per device")->check(CLI::Range(1, 65536));
   option("threads", flags.threads, "Threads of evaluations")->check(CLI::Range(1, 1024));
   flag("deterministic", flags.deterministic,
        "Byte-identical images whatever the load, and float32 unless --precision says otherwise; "
@@ -297,13 +303,16 @@ absl::Status Serve(const Flags& flags, Signals& signals) {
   ServerMetrics metrics(*registry, SKIPSTREAM_VERSION);
   const RealClock clock;
   absl::StatusOr<std::unique_ptr<StepExecutor>> executor =
-      CreateTorchExecutor({.max_batch = flags.max_batch,
-                           .num_slots = flags.slots,
-                           .threads = flags.threads,
-                           .deterministic = flags.deterministic,
-                           .kernels = flags.kernels,
-                           .precision = flags.precision});
-  if (!executor.ok()) return executor.status();
+      CreateExecutorOn(flags.device, {.max_batch = flags.max_batch,
+                                      .num_slots = flags.slots,
+                                      .threads = flags.threads,
+                                      .deterministic = flags.deterministic,
+                                      .kernels = flags.kernels,
+                                      .precision = flags.precision});
+  if (!executor.ok()) {
+    return absl::Status(executor.status().code(),
+                        absl::StrCat("--device ", flags.device, ": ", executor.status().message()));
+  }
   ModelRegistry models(&metrics.models);
   if (absl::Status status = LoadModels(flags, **executor, models); !status.ok()) return status;
 

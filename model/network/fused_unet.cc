@@ -605,18 +605,8 @@ absl::Status CheckFused([[maybe_unused]] const UNetFamilyConfig& config,
   if (precision == Precision::kBFloat16 && !__builtin_cpu_supports("avx512bf16")) {
     return absl::UnimplementedError("bfloat16 needs a CPU with AVX512_BF16");
   }
-  if (const auto* song = std::get_if<SongUNetConfig>(&config)) {
-    if (song->encoder_type != SongUNetConfig::Encoder::kStandard ||
-        song->decoder_type != SongUNetConfig::Decoder::kStandard) {
-      return absl::UnimplementedError(
-          "networks whose encoder_type or decoder_type is not standard have no fused form");
-    }
-    const std::vector<double>& taps = song->resample_filter;
-    if (taps.size() != 2 || taps[0] != taps[1]) {
-      return absl::UnimplementedError(
-          "networks whose resample_filter is not [1, 1] have no fused form");
-    }
-  }
+  absl::Status plain = std::visit([](const auto& family) { return CheckPlain(family); }, config);
+  if (!plain.ok()) return plain;
   const UNetTopology topology =
       std::visit([](const auto& family) { return TopologyOf(family); }, config);
   for (const std::vector<UNetBlockSpec>* blocks : {&topology.encoder, &topology.decoder}) {

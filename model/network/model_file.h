@@ -21,6 +21,8 @@ struct ModelDescription {
   Preconditioning preconditioning;
   NetworkInfo info;  // without parameter_count and sha256
 
+  // Channels of the raw network's output.
+  int out_channels() const { return info.channels * preconditioning.outputs_per_channel(); }
   // What the families have in common.
   const UNetConfig& unet() const {
     return std::visit([](const auto& family) -> const UNetConfig& { return family; }, config);

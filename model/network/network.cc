@@ -44,9 +44,10 @@ absl::Status Resolve(const ModelDescription& model, NetworkForm& form) {
   return absl::OkStatus();
 }
 
-std::unique_ptr<UNet> Build(const ModelDescription& model, NetworkForm form,
-                            ParameterSource& source) {
-  const int out_channels = model.info.channels * model.preconditioning.outputs_per_channel();
+absl::StatusOr<std::unique_ptr<UNet>> Build(const ModelDescription& model, ParameterSource& source,
+                                            NetworkForm& form) {
+  if (absl::Status status = Resolve(model, form); !status.ok()) return status;
+  const int out_channels = model.out_channels();
   if (form.kernels == Kernels::kFused) {
     return MakeFusedUNet(model.config, out_channels, form.precision, source);
   }
@@ -69,6 +70,17 @@ Network::~Network() = default;
 absl::StatusOr<std::unique_ptr<Network>> Network::Load(const std::string& path,
                                                        const std::string& prefix,
                                                        NetworkForm form) {
+  return Load(
+      path, prefix,
+      [asked = form](const ModelDescription& model, ParameterSource& source, NetworkForm& made) {
+        made = asked;
+        return Build(model, source, made);
+      });
+}
+
+absl::StatusOr<std::unique_ptr<Network>> Network::Load(const std::string& path,
+                                                       const std::string& prefix,
+                                                       const Builder& build) {
   const c10::InferenceMode inference;
   absl::StatusOr<SafetensorsFile> file = SafetensorsFile::Open(path);
   if (!file.ok()) return file.status();
@@ -77,7 +89,6 @@ absl::StatusOr<std::unique_ptr<Network>> Network::Load(const std::string& path,
   };
   absl::StatusOr<ModelDescription> model = ParseModelMetadata(file->metadata());
   if (!model.ok()) return with_path(model.status());
-  if (absl::Status status = Resolve(*model, form); !status.ok()) return with_path(status);
   NetworkInfo& info = model->info;
   if (absl::Status status = AddPresetsBeside(path, info.num_skips, info.presets); !status.ok()) {
     return status;
@@ -91,7 +102,9 @@ absl::StatusOr<std::unique_ptr<Network>> Network::Load(const std::string& path,
   if (const std::vector<double>& levels = model->preconditioning.stored_levels(); !levels.empty()) {
     reader.CheckBuffer("u", {static_cast<int64_t>(levels.size())}, levels, kStoredLevelTolerance);
   }
-  std::unique_ptr<UNet> unet = Build(*model, form, reader);
+  NetworkForm form;
+  absl::StatusOr<std::unique_ptr<UNet>> unet = build(*model, reader, form);
+  if (!unet.ok()) return with_path(unet.status());
   if (absl::Status status = reader.Finish(); !status.ok()) return with_path(status);
   absl::StatusOr<std::string> digest = sha256.get();
   if (!digest.ok()) return digest.status();
@@ -99,7 +112,7 @@ absl::StatusOr<std::unique_ptr<Network>> Network::Load(const std::string& path,
   info.sha256 = *std::move(digest);
   info.form = form;
   return std::unique_ptr<Network>(
-      new Network(std::move(model->info), std::move(model->preconditioning), std::move(unet)));
+      new Network(std::move(model->info), std::move(model->preconditioning), *std::move(unet)));
 }
 
 at::Tensor Network::Denoise(const at::Tensor& x, absl::Span<const DenoiserRow> rows) const {

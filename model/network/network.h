@@ -2,6 +2,7 @@
 #ifndef SKIPSTREAM_MODEL_NETWORK_NETWORK_H_
 #define SKIPSTREAM_MODEL_NETWORK_NETWORK_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -17,6 +18,8 @@ class Tensor;
 
 namespace skipstream {
 
+struct ModelDescription;
+class ParameterSource;
 class UNet;
 
 // Conditions of one row of a batch.
@@ -30,6 +33,11 @@ struct DenoiserRow {
 // Immutable once loaded; usable from several threads. Uses the calling thread's LibTorch settings.
 class Network {
  public:
+  // Makes the UNet of a model from its parameters (null where the source has failed) and says in
+  // which form it is.
+  using Builder = std::function<absl::StatusOr<std::unique_ptr<UNet>>(
+      const ModelDescription& model, ParameterSource& source, NetworkForm& form)>;
+
   // Loads a model file, and the presets beside it. `prefix` stands before every parameter name of
   // the file ("" in model files); tensors without it are not looked at. InvalidArgument
   // (Unimplemented for a family of networks or a form that is not built), naming the file and what
@@ -39,9 +47,15 @@ class Network {
   static absl::StatusOr<std::unique_ptr<Network>> Load(const std::string& path,
                                                        const std::string& prefix = "",
                                                        NetworkForm form = {});
+  // The same with a UNet of the caller's making.
+  static absl::StatusOr<std::unique_ptr<Network>> Load(const std::string& path,
+                                                       const std::string& prefix,
+                                                       const Builder& build);
   ~Network();
 
   const NetworkInfo& info() const { return info_; }
+  const Preconditioning& preconditioning() const { return preconditioning_; }
+  UNet& unet() { return *unet_; }
 
   // D(x) for x [B, C, H, W], contiguous float32; rows.size() is B and every row is in range. The
   // result has the form of x. Throws c10::Error.

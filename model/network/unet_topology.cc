@@ -107,6 +107,22 @@ UNetTopology TopologyOf(const DhariwalUNetConfig& config) {
   return topology;
 }
 
+absl::Status CheckPlain(const SongUNetConfig& config) {
+  if (config.encoder_type != SongUNetConfig::Encoder::kStandard ||
+      config.decoder_type != SongUNetConfig::Decoder::kStandard) {
+    return absl::UnimplementedError(
+        "networks whose encoder_type or decoder_type is not standard have no fused form");
+  }
+  const std::vector<double>& taps = config.resample_filter;
+  if (taps.size() != 2 || taps[0] != taps[1]) {
+    return absl::UnimplementedError(
+        "networks whose resample_filter is not [1, 1] have no fused form");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckPlain(const DhariwalUNetConfig& /*config*/) { return absl::OkStatus(); }
+
 std::string UNetLayerName(const char* half, int resolution, const std::string& layer) {
   return absl::StrCat("model.", half, ".", resolution, "x", resolution, "_", layer);
 }

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
+
 namespace skipstream {
 
 struct DhariwalUNetConfig;
@@ -54,6 +56,11 @@ struct UNetTopology {
 
 UNetTopology TopologyOf(const SongUNetConfig& config);
 UNetTopology TopologyOf(const DhariwalUNetConfig& config);
+
+// Unimplemented, saying why, unless blocks are all there is between the first and the last
+// convolution, and resolutions change by the filter [1, 1].
+absl::Status CheckPlain(const SongUNetConfig& config);
+absl::Status CheckPlain(const DhariwalUNetConfig& config);
 
 // "model.<half>.<resolution>x<resolution>_<layer>", half "enc" or "dec".
 std::string UNetLayerName(const char* half, int resolution, const std::string& layer);

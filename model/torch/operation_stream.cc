@@ -7,7 +7,8 @@ namespace skipstream {
 
 OperationStream::OperationStream() : thread_([this] { Loop(); }) {}
 
-OperationStream::~OperationStream() {
+void OperationStream::Stop() {
+  if (!thread_.joinable()) return;
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;

@@ -14,11 +14,13 @@ namespace skipstream {
 class OperationStream {
  public:
   OperationStream();
-  // Runs everything posted before, then joins.
-  ~OperationStream();
+  ~OperationStream() { Stop(); }
 
   OperationStream(const OperationStream&) = delete;
   OperationStream& operator=(const OperationStream&) = delete;
+
+  // Runs everything posted before, then joins. Nothing may be posted afterwards.
+  void Stop();
 
   void Post(std::function<void()> operation);
   // Posts and waits until it has run.

@@ -7,20 +7,18 @@
 #include <cstring>
 #include <limits>
 #include <memory>
-#include <random>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "ATen/Parallel.h"
 #include "ATen/core/Tensor.h"
-#include "ATen/ops/empty.h"
-#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "model/network/model_file.h"
 #include "model/network/network.h"
 #include "tests/model/network/editable_model.h"
+#include "tests/model/network/random_model.h"
 #include "tests/model/network/shape_recorder.h"
 
 namespace skipstream {
@@ -32,101 +30,12 @@ constexpr NetworkForm kReference = {Kernels::kReference, Precision::kFloat32};
 constexpr NetworkForm kFloat32 = {Kernels::kFused, Precision::kFloat32};
 constexpr NetworkForm kBFloat16 = {Kernels::kFused, Precision::kBFloat16};
 
-// Configurations whose sizes fill no vector, no tile and no pair evenly, and those that do.
-constexpr const char* kConfigs[] = {
-    R"({"model_type": "SongUNet", "img_resolution": 16, "img_channels": 3, "label_dim": 5,
-        "model_channels": 32, "channel_mult": [1, 2], "num_blocks": 1, "attn_resolutions": [8]})",
-    R"({"model_type": "SongUNet", "img_resolution": 12, "img_channels": 1, "label_dim": 0,
-        "model_channels": 12, "channel_mult": [1, 3, 2], "num_blocks": 2, "attn_resolutions": [6]})",
-    R"({"model_type": "SongUNet", "img_resolution": 10, "img_channels": 3, "label_dim": 3,
-        "model_channels": 20, "channel_mult": [2, 1], "num_blocks": 1, "attn_resolutions": [5],
-        "embedding_type": "fourier", "channel_mult_noise": 2, "augment_dim": 9})",
-    // Down to a single pixel, which attends to itself.
-    R"({"model_type": "SongUNet", "img_resolution": 4, "img_channels": 3, "label_dim": 0,
-        "model_channels": 16, "channel_mult": [1, 1, 2], "num_blocks": 1,
-        "attn_resolutions": [2, 1]})",
-    R"({"model_type": "DhariwalUNet", "img_resolution": 8, "img_channels": 3, "label_dim": 4,
-        "model_channels": 32, "channel_mult": [1, 4], "num_blocks": 1, "attn_resolutions": [4]})",
-    R"({"model_type": "DhariwalUNet", "img_resolution": 12, "img_channels": 3, "label_dim": 0,
-        "model_channels": 24, "channel_mult": [1, 4, 8], "num_blocks": 2,
-        "attn_resolutions": [6, 3]})",
-};
-
-ModelDescription Describe(const std::string& config) {
-  const auto model = ParseModelMetadata({{"preconditioning", "EDMPrecond"}, {"config", config}});
-  EXPECT_TRUE(model.ok()) << model.status();
-  return *model;
-}
-
-// A model file of that configuration, of random values that keep the features' size.
-EditableModel RandomModel(const std::string& config) {
-  EditableModel model;
-  model.metadata = {{"preconditioning", "EDMPrecond"}, {"config", config}};
-  std::mt19937 generator(7);
-  const ShapeRecorder recorder = ShapeRecorder::Of(Describe(config));
-  for (const auto& [name, shape] : recorder.shapes()) {
-    const int64_t elements = ShapeRecorder::Elements(shape);
-    const double fan_in =
-        shape.size() > 1 ? static_cast<double>(elements) / static_cast<double>(shape[0]) : 4.0;
-    std::normal_distribution<float> normal(0.0f, static_cast<float>(1.0 / std::sqrt(fan_in)));
-    EditableModel::Tensor& tensor = model.tensors[name];
-    tensor.dtype = "F32";
-    tensor.shape = shape;
-    std::vector<float> values(elements);
-    for (float& value : values) value = normal(generator);
-    tensor.bytes.assign(reinterpret_cast<const char*>(values.data()),
-                        values.size() * sizeof(float));
-  }
-  return model;
-}
-
 std::unique_ptr<Network> Load(const EditableModel& model, NetworkForm form) {
   const std::string path = WriteTemporaryFile(model.Serialize());
   auto network = Network::Load(path, "", form);
   unlink(path.c_str());
   EXPECT_TRUE(network.ok()) << network.status();
   return *std::move(network);
-}
-
-// Rows that differ in everything.
-struct Rows {
-  explicit Rows(const NetworkInfo& info, int count)
-      : x(at::empty({count, info.channels, info.height, info.width}, at::kFloat)) {
-    std::mt19937 generator(11);
-    std::normal_distribution<float> normal;
-    for (int64_t i = 0; i < x.numel(); ++i) x.mutable_data_ptr<float>()[i] = normal(generator);
-    for (int b = 0; b < count; ++b) {
-      auto& own = rho.emplace_back(info.num_skips);
-      for (int k = 0; k < info.num_skips; ++k) {
-        own[k] = 0.5f + 0.1f * static_cast<float>((b + k) % 9);
-      }
-    }
-    for (int b = 0; b < count; ++b) {
-      const double sigma = 0.05 * std::pow(3.0, b % 6);
-      rows.push_back(
-          {sigma, sigma, info.num_classes > 0 ? b % (info.num_classes + 1) - 1 : -1, rho[b]});
-    }
-  }
-
-  std::vector<float> Denoised(const Network& network) const {
-    const at::Tensor d = network.Denoise(x, rows);
-    return {d.const_data_ptr<float>(), d.const_data_ptr<float>() + d.numel()};
-  }
-  std::vector<float> DenoisedAlone(const Network& network, int row) const {
-    const at::Tensor d = network.Denoise(x.narrow(0, row, 1).contiguous(), {&rows[row], 1});
-    return {d.const_data_ptr<float>(), d.const_data_ptr<float>() + d.numel()};
-  }
-
-  at::Tensor x;
-  std::vector<std::vector<float>> rho;
-  std::vector<DenoiserRow> rows;
-};
-
-double RootMeanSquare(const std::vector<float>& a, const std::vector<float>& b) {
-  EXPECT_EQ(a.size(), b.size());
-  double sum = 0.0;
-  for (size_t i = 0; i < a.size(); ++i) sum += (double{a[i]} - b[i]) * (double{a[i]} - b[i]);
-  return std::sqrt(sum / static_cast<double>(a.size()));
 }
 
 class FusedUNetTest : public ::testing::Test {

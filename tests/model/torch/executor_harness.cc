@@ -3,7 +3,14 @@
 #include <utility>
 
 #include "gtest/gtest.h"
+#include "model/device/device_executor.h"
+#include "model/torch/cpu_executor.h"
+#include "tests/model/device/host_backend.h"
 #include "tests/model/network/editable_model.h"
+
+#ifdef SKIPSTREAM_CUDA
+#include "model/cuda/cuda_backend.h"
+#endif
 
 namespace skipstream {
 
@@ -20,10 +27,52 @@ PlanPtr MakePlan(Solver solver, int nfe, double rho, double s_churn) {
   return std::make_shared<const SamplingPlan>(*std::move(plan));
 }
 
-ExecutorHarness::ExecutorHarness(TorchExecutorOptions options) {
-  auto executor = CpuExecutor::Create(options);
-  EXPECT_TRUE(executor.ok()) << executor.status();
-  executor_ = *std::move(executor);
+namespace {
+
+std::unique_ptr<TorchExecutorBase> MakeExecutor(TestedExecutor tested,
+                                                const TorchExecutorOptions& options) {
+  const auto checked = [](auto executor) -> std::unique_ptr<TorchExecutorBase> {
+    EXPECT_TRUE(executor.ok()) << executor.status();
+    return *std::move(executor);
+  };
+  if (tested == TestedExecutor::kCpu) return checked(CpuExecutor::Create(options));
+#ifdef SKIPSTREAM_CUDA
+  if (tested == TestedExecutor::kGpu) {
+    auto backend = CreateCudaBackend({.deterministic = options.deterministic});
+    EXPECT_TRUE(backend.ok()) << backend.status();
+    return checked(DeviceExecutor::Create(options, *std::move(backend)));
+  }
+#endif
+  return checked(DeviceExecutor::Create(options, std::make_unique<HostBackend>()));
+}
+
+}  // namespace
+
+std::string TestedExecutorName(const ::testing::TestParamInfo<TestedExecutor>& info) {
+  switch (info.param) {
+    case TestedExecutor::kCpu:
+      return "Cpu";
+    case TestedExecutor::kDevice:
+      return "Device";
+    case TestedExecutor::kGpu:
+      return "Gpu";
+  }
+  return "";
+}
+
+std::vector<TestedExecutor> TestedExecutors() {
+#ifdef SKIPSTREAM_CUDA
+  return {TestedExecutor::kGpu};
+#else
+  return {TestedExecutor::kCpu, TestedExecutor::kDevice};
+#endif
+}
+
+ExecutorHarness::ExecutorHarness(TestedExecutor tested, const TorchExecutorOptions& options)
+    : ExecutorHarness(MakeExecutor(tested, options)) {}
+
+ExecutorHarness::ExecutorHarness(std::unique_ptr<TorchExecutorBase> executor)
+    : executor_(std::move(executor)) {
   executor_->SetListener(&listener_);
   const auto network = executor_->LoadNetwork(kDdpmppEdmFixture, "param.");
   EXPECT_TRUE(network.ok()) << network.status();

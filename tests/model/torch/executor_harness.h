@@ -1,4 +1,4 @@
-// A CpuExecutor with a network and a listener, and the plans the tests run on it.
+// An executor with a network and a listener, and the plans the tests run on it.
 #ifndef SKIPSTREAM_TESTS_MODEL_TORCH_EXECUTOR_HARNESS_H_
 #define SKIPSTREAM_TESTS_MODEL_TORCH_EXECUTOR_HARNESS_H_
 
@@ -7,8 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "gtest/gtest.h"
 #include "model/sampler/sampler.h"
-#include "model/torch/cpu_executor.h"
+#include "model/torch/torch_executor_base.h"
 #include "tests/model/torch/recording_listener.h"
 
 namespace skipstream {
@@ -26,9 +27,19 @@ struct Sample {
   std::shared_ptr<const GivenImage> image = nullptr;
 };
 
+enum class TestedExecutor {
+  kCpu,     // CpuExecutor
+  kDevice,  // DeviceExecutor whose device is the CPU
+  kGpu,     // DeviceExecutor on a GPU; only in programs that are built with SKIPSTREAM_CUDA
+};
+// Those this program tests.
+std::vector<TestedExecutor> TestedExecutors();
+std::string TestedExecutorName(const ::testing::TestParamInfo<TestedExecutor>& info);
+
 class ExecutorHarness {
  public:
-  explicit ExecutorHarness(TorchExecutorOptions options = {});
+  explicit ExecutorHarness(TestedExecutor tested, const TorchExecutorOptions& options = {});
+  explicit ExecutorHarness(std::unique_ptr<TorchExecutorBase> executor);
 
   SlotId Allocate(const Sample& sample);
   // Queues one row per (slot, sample, step) as batch `id`.
@@ -39,7 +50,7 @@ class ExecutorHarness {
   std::vector<std::vector<double>> RunTogether(const std::vector<Sample>& samples);
   std::vector<double> RunAlone(const Sample& sample) { return RunTogether({sample})[0]; }
 
-  CpuExecutor& executor() { return *executor_; }
+  TorchExecutorBase& executor() { return *executor_; }
   NetworkId network() const { return network_; }
   RecordingListener& listener() { return listener_; }
   // Destroys the executor, which waits for everything submitted.
@@ -47,7 +58,7 @@ class ExecutorHarness {
 
  private:
   RecordingListener listener_;
-  std::unique_ptr<CpuExecutor> executor_;
+  std::unique_ptr<TorchExecutorBase> executor_;
   NetworkId network_ = 0;
   uint64_t next_batch_ = 1000;
 };

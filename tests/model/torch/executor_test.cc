@@ -1,5 +1,4 @@
-#include "model/torch/cpu_executor.h"
-
+// What every executor does, and some that only the one on the CPU does.
 #include <cmath>
 #include <string>
 #include <vector>
@@ -7,6 +6,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "model/network/fused_unet.h"
+#include "model/torch/cpu_executor.h"
 #include "tests/model/network/editable_model.h"
 #include "tests/model/torch/executor_harness.h"
 
@@ -64,6 +64,10 @@ PlanPtr OverflowingPlan() {
   return plan;
 }
 
+class ExecutorTest : public ::testing::TestWithParam<TestedExecutor> {};
+INSTANTIATE_TEST_SUITE_P(Executors, ExecutorTest, ::testing::ValuesIn(TestedExecutors()),
+                         TestedExecutorName);
+
 TEST(CpuExecutorTest, OptionsOutOfRangeAreNamed) {
   EXPECT_THAT(std::string(CreateTorchExecutor({.max_batch = 0}).status().message()),
               HasSubstr("max_batch"));
@@ -73,8 +77,8 @@ TEST(CpuExecutorTest, OptionsOutOfRangeAreNamed) {
               HasSubstr("threads"));
 }
 
-TEST(CpuExecutorTest, AFreshSlotHoldsTheLatentsOfItsSeed) {
-  ExecutorHarness harness;
+TEST_P(ExecutorTest, AFreshSlotHoldsTheLatentsOfItsSeed) {
+  ExecutorHarness harness(GetParam());
   const PlanPtr plan = MakePlan(Solver::kEuler, 2, 1.0);
   const SlotId slot = harness.Allocate({11, 0, plan});
   std::vector<double> expected = NoiseSource(11).Draw(3, 16, 16);
@@ -84,7 +88,7 @@ TEST(CpuExecutorTest, AFreshSlotHoldsTheLatentsOfItsSeed) {
 }
 
 TEST(CpuExecutorTest, ASampleInAMixedBatchEqualsTheSampleAlone) {
-  ExecutorHarness harness({.kernels = Kernels::kReference});
+  ExecutorHarness harness(TestedExecutor::kCpu, {.kernels = Kernels::kReference});
   const std::vector<Sample> samples = MixedSamples();
   const auto together = harness.RunTogether(samples);
   for (size_t i = 0; i < samples.size(); ++i) {
@@ -96,7 +100,7 @@ TEST(CpuExecutorTest, ASampleInAMixedBatchEqualsTheSampleAlone) {
 // Runs every sample alone, and at several positions with several neighbours.
 void ExpectTheSameBytesWhateverSharesTheBatch(TorchExecutorOptions options) {
   options.max_batch = 8;
-  ExecutorHarness harness(options);
+  ExecutorHarness harness(TestedExecutor::kCpu, options);
   const std::vector<Sample> samples = MixedSamples();
   std::vector<std::vector<double>> alone;
   for (const Sample& sample : samples) alone.push_back(harness.RunAlone(sample));
@@ -116,7 +120,7 @@ TEST(CpuExecutorTest, DeterministicModeGivesTheSameBytesWhateverSharesTheBatch) 
 }
 
 TEST(CpuExecutorTest, FusedKernelsGiveTheSameBytesWhateverSharesTheBatch) {
-  ExecutorHarness harness;
+  ExecutorHarness harness(TestedExecutor::kCpu);
   if (harness.executor().GetNetworkInfo(harness.network()).form.kernels != Kernels::kFused) {
     GTEST_SKIP() << "this CPU has no fused kernels";
   }
@@ -126,7 +130,7 @@ TEST(CpuExecutorTest, FusedKernelsGiveTheSameBytesWhateverSharesTheBatch) {
 
 TEST(CpuExecutorTest, TheFormIsTheOneAskedForOrTheFastest) {
   const auto form = [](const TorchExecutorOptions& options) {
-    ExecutorHarness harness(options);
+    ExecutorHarness harness(TestedExecutor::kCpu, options);
     return harness.executor().GetNetworkInfo(harness.network()).form;
   };
   EXPECT_EQ(form({.kernels = Kernels::kReference, .precision = std::nullopt}).kernels,
@@ -142,15 +146,15 @@ TEST(CpuExecutorTest, TheFormIsTheOneAskedForOrTheFastest) {
             absl::StatusCode::kUnimplemented);
 }
 
-TEST(CpuExecutorTest, AFreedSlotServesTheNextSampleAsIfItWereNew) {
-  ExecutorHarness used({.max_batch = 2, .num_slots = 1, .deterministic = true});
+TEST_P(ExecutorTest, AFreedSlotServesTheNextSampleAsIfItWereNew) {
+  ExecutorHarness used(GetParam(), {.max_batch = 2, .num_slots = 1, .deterministic = true});
   used.RunAlone(MixedSamples()[0]);
-  ExecutorHarness fresh({.max_batch = 2, .num_slots = 1, .deterministic = true});
+  ExecutorHarness fresh(GetParam(), {.max_batch = 2, .num_slots = 1, .deterministic = true});
   EXPECT_EQ(used.RunAlone(MixedSamples()[2]), fresh.RunAlone(MixedSamples()[2]));
 }
 
-TEST(CpuExecutorTest, ASlotFreedInFlightCanBeHandedOutAtOnce) {
-  ExecutorHarness harness({.max_batch = 2, .num_slots = 1});
+TEST_P(ExecutorTest, ASlotFreedInFlightCanBeHandedOutAtOnce) {
+  ExecutorHarness harness(GetParam(), {.max_batch = 2, .num_slots = 1});
   const Sample first = MixedSamples()[0];
   const Sample second = MixedSamples()[1];
   const SlotId slot = harness.Allocate(first);
@@ -158,11 +162,11 @@ TEST(CpuExecutorTest, ASlotFreedInFlightCanBeHandedOutAtOnce) {
   harness.executor().FreeSlot(slot);
   const std::vector<double> image = harness.RunAlone(second);
   EXPECT_TRUE(harness.listener().WaitForBatches(1)[0].status.ok());
-  EXPECT_LT(LargestDifference(image, ExecutorHarness().RunAlone(second)), 4e-4);
+  EXPECT_LT(LargestDifference(image, ExecutorHarness(GetParam()).RunAlone(second)), 4e-4);
 }
 
-TEST(CpuExecutorTest, SlotsRunOutAndComeBack) {
-  ExecutorHarness harness({.num_slots = 2});
+TEST_P(ExecutorTest, SlotsRunOutAndComeBack) {
+  ExecutorHarness harness(GetParam(), {.num_slots = 2});
   const Sample sample = MixedSamples()[0];
   const SlotId first = harness.Allocate(sample);
   harness.Allocate(sample);
@@ -172,8 +176,8 @@ TEST(CpuExecutorTest, SlotsRunOutAndComeBack) {
   EXPECT_TRUE(harness.executor().AllocateSlot({harness.network(), 1, sample.plan}).ok());
 }
 
-TEST(CpuExecutorTest, SlotsThatCannotStartAreRefused) {
-  ExecutorHarness harness;
+TEST_P(ExecutorTest, SlotsThatCannotStartAreRefused) {
+  ExecutorHarness harness(GetParam());
   const PlanPtr plan = MakePlan(Solver::kEuler, 2, 1.0);
   EXPECT_EQ(harness.executor().AllocateSlot({99, 1, plan}).status().code(),
             absl::StatusCode::kNotFound);
@@ -194,8 +198,8 @@ TEST(CpuExecutorTest, SlotsThatCannotStartAreRefused) {
       harness.executor().AllocateSlot({harness.network(), 1, from_image, picture(768, 256)}).ok());
 }
 
-TEST(CpuExecutorTest, ARowThatIsNotFiniteFailsAloneAndForGood) {
-  ExecutorHarness harness;
+TEST_P(ExecutorTest, ARowThatIsNotFiniteFailsAloneAndForGood) {
+  ExecutorHarness harness(GetParam());
   const Sample good = MixedSamples()[1];
   const Sample bad = {5, 2, OverflowingPlan()};
   const SlotId good_slot = harness.Allocate(good);
@@ -218,8 +222,8 @@ TEST(CpuExecutorTest, ARowThatIsNotFiniteFailsAloneAndForGood) {
   EXPECT_TRUE(read_outs[1].status.ok()) << read_outs[1].status;
 }
 
-TEST(CpuExecutorTest, TermsOfAStepAddUpAcrossBatches) {
-  ExecutorHarness harness({.max_batch = 1, .deterministic = true});
+TEST_P(ExecutorTest, TermsOfAStepAddUpAcrossBatches) {
+  ExecutorHarness harness(GetParam(), {.max_batch = 1, .deterministic = true});
   const PlanPtr with_class = GuidedPlan({{.weight = 1.0, .conditional = true}});
   const PlanPtr without = GuidedPlan({{.weight = 1.0, .conditional = false}});
   const std::vector<double> a = harness.RunAlone({6, 4, with_class});
@@ -240,8 +244,8 @@ TEST(CpuExecutorTest, TermsOfAStepAddUpAcrossBatches) {
             absl::StatusCode::kFailedPrecondition);
 }
 
-TEST(CpuExecutorTest, RowsThatDoNotFitFailTheirBatchSayingWhy) {
-  ExecutorHarness harness({.max_batch = 2});
+TEST_P(ExecutorTest, RowsThatDoNotFitFailTheirBatchSayingWhy) {
+  ExecutorHarness harness(GetParam(), {.max_batch = 2});
   const PlanPtr plan = MakePlan(Solver::kEuler, 2, 1.0);
   const auto refusal = [&](const StepBatch& batch) {
     const size_t before = harness.listener().WaitForBatches(0).size();
@@ -281,8 +285,8 @@ TEST(CpuExecutorTest, RowsThatDoNotFitFailTheirBatchSayingWhy) {
               HasSubstr("two steps in one batch"));
 }
 
-TEST(CpuExecutorTest, AFailedBatchDoesNotFailTheBatchesBehindIt) {
-  ExecutorHarness harness;
+TEST_P(ExecutorTest, AFailedBatchDoesNotFailTheBatchesBehindIt) {
+  ExecutorHarness harness(GetParam());
   const PlanPtr guided = GuidedPlan({{}, {}});
   const Sample good = MixedSamples()[1];
   const SlotId lost = harness.Allocate({1, 0, guided});
@@ -296,8 +300,8 @@ TEST(CpuExecutorTest, AFailedBatchDoesNotFailTheBatchesBehindIt) {
   EXPECT_TRUE(results[1].row_status[1].ok());
 }
 
-TEST(CpuExecutorTest, CompletionsComeInTheOrderOfSubmission) {
-  ExecutorHarness harness;
+TEST_P(ExecutorTest, CompletionsComeInTheOrderOfSubmission) {
+  ExecutorHarness harness(GetParam());
   const Sample sample = MixedSamples()[1];
   const SlotId slot = harness.Allocate(sample);
   harness.Submit(1, {{slot, 0, sample.plan, 0, 0}});
@@ -309,8 +313,8 @@ TEST(CpuExecutorTest, CompletionsComeInTheOrderOfSubmission) {
   EXPECT_THAT(harness.listener().order(), ElementsAre(1, 2, 3, 4, 5));
 }
 
-TEST(CpuExecutorTest, DestructionReportsEverythingSubmittedBefore) {
-  ExecutorHarness harness;
+TEST_P(ExecutorTest, DestructionReportsEverythingSubmittedBefore) {
+  ExecutorHarness harness(GetParam());
   const Sample sample = MixedSamples()[1];
   const SlotId slot = harness.Allocate(sample);
   for (int step = 0; step < 4; ++step) {
@@ -320,8 +324,8 @@ TEST(CpuExecutorTest, DestructionReportsEverythingSubmittedBefore) {
   EXPECT_THAT(harness.listener().order(), ElementsAre(0, 1, 2, 3));
 }
 
-TEST(CpuExecutorTest, AnUnloadedNetworkFinishesWhatWasSubmitted) {
-  ExecutorHarness harness;
+TEST_P(ExecutorTest, AnUnloadedNetworkFinishesWhatWasSubmitted) {
+  ExecutorHarness harness(GetParam());
   const Sample sample = MixedSamples()[1];
   const SlotId slot = harness.Allocate(sample);
   harness.Submit(1, {{slot, 0, sample.plan, 0, 0}});
@@ -332,16 +336,16 @@ TEST(CpuExecutorTest, AnUnloadedNetworkFinishesWhatWasSubmitted) {
   EXPECT_EQ(results[1].status.code(), absl::StatusCode::kNotFound);
 }
 
-TEST(CpuExecutorTest, BatchesReportTheTimeTheyTook) {
-  ExecutorHarness harness;
+TEST_P(ExecutorTest, BatchesReportTheTimeTheyTook) {
+  ExecutorHarness harness(GetParam());
   const Sample sample = MixedSamples()[1];
   const SlotId slot = harness.Allocate(sample);
   harness.Submit(1, {{slot, 0, sample.plan, 0, 0}});
   EXPECT_GT(harness.listener().WaitForBatches(1)[0].busy, absl::ZeroDuration());
 }
 
-TEST(CpuExecutorTest, PixelsAreRoundedClampedAndInterleaved) {
-  ExecutorHarness harness;
+TEST_P(ExecutorTest, PixelsAreRoundedClampedAndInterleaved) {
+  ExecutorHarness harness(GetParam());
   auto plan = std::make_shared<SamplingPlan>(*MakePlan(Solver::kEuler, 1, 1.0));
   plan->initial.latent = 1.0;
   std::vector<double> image(3 * 16 * 16, 0.0);
@@ -364,8 +368,8 @@ TEST(CpuExecutorTest, PixelsAreRoundedClampedAndInterleaved) {
   EXPECT_EQ(result.pixels.data[3 * 17], 0);
 }
 
-TEST(CpuExecutorTest, ReadOutsOfSlotsThatHoldNothingAreErrors) {
-  ExecutorHarness harness;
+TEST_P(ExecutorTest, ReadOutsOfSlotsThatHoldNothingAreErrors) {
+  ExecutorHarness harness(GetParam());
   harness.executor().ReadOut(1, 0, ReadOutKind::kFinal);
   harness.executor().ReadOut(2, 6400, ReadOutKind::kFinal);
   const SlotId slot = harness.Allocate(MixedSamples()[0]);
@@ -376,8 +380,8 @@ TEST(CpuExecutorTest, ReadOutsOfSlotsThatHoldNothingAreErrors) {
   EXPECT_EQ(results[2].status.code(), absl::StatusCode::kFailedPrecondition);
 }
 
-TEST(CpuExecutorTest, WarmUpMeasuresEveryBucketEvenWithoutABudget) {
-  ExecutorHarness harness({.max_batch = 6});
+TEST_P(ExecutorTest, WarmUpMeasuresEveryBucketEvenWithoutABudget) {
+  ExecutorHarness harness(GetParam(), {.max_batch = 6});
   const auto timings = harness.executor().WarmUp(harness.network(), absl::ZeroDuration());
   ASSERT_TRUE(timings.ok()) << timings.status();
   std::vector<int> rows;
@@ -390,8 +394,8 @@ TEST(CpuExecutorTest, WarmUpMeasuresEveryBucketEvenWithoutABudget) {
             absl::StatusCode::kNotFound);
 }
 
-TEST(CpuExecutorTest, ABadModelFileIsAnErrorAndTheExecutorGoesOn) {
-  ExecutorHarness harness;
+TEST_P(ExecutorTest, ABadModelFileIsAnErrorAndTheExecutorGoesOn) {
+  ExecutorHarness harness(GetParam());
   const std::string path = WriteTemporaryFile("not a model");
   EXPECT_EQ(harness.executor().LoadNetwork(path).status().code(),
             absl::StatusCode::kInvalidArgument);
@@ -399,8 +403,8 @@ TEST(CpuExecutorTest, ABadModelFileIsAnErrorAndTheExecutorGoesOn) {
               Each(::testing::Truly([](double v) { return std::isfinite(v); })));
 }
 
-TEST(CpuExecutorTest, SlotsOfAnotherShapeAreRefused) {
-  ExecutorHarness harness;
+TEST_P(ExecutorTest, SlotsOfAnotherShapeAreRefused) {
+  ExecutorHarness harness(GetParam());
   const auto one_channel = harness.executor().LoadNetwork(kDdpmppVpFixture, "param.");
   ASSERT_TRUE(one_channel.ok()) << one_channel.status();
   const Sample sample = MixedSamples()[1];

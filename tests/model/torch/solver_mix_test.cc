@@ -70,8 +70,12 @@ double LargestDifference(const std::vector<double>& a, const std::vector<double>
   return largest;
 }
 
-TEST(SolverMixTest, EverySolverInOneBatchEqualsEachAlone) {
-  ExecutorHarness harness({.max_batch = 32});
+class SolverMixTest : public ::testing::TestWithParam<TestedExecutor> {};
+INSTANTIATE_TEST_SUITE_P(Executors, SolverMixTest, ::testing::ValuesIn(TestedExecutors()),
+                         TestedExecutorName);
+
+TEST_P(SolverMixTest, EverySolverInOneBatchEqualsEachAlone) {
+  ExecutorHarness harness(GetParam(), {.max_batch = 32});
   const std::vector<Sample> samples = EverySolver();
   const auto together = harness.RunTogether(samples);
   for (size_t i = 0; i < samples.size(); ++i) {
@@ -80,8 +84,8 @@ TEST(SolverMixTest, EverySolverInOneBatchEqualsEachAlone) {
   }
 }
 
-TEST(SolverMixTest, DeterministicModeGivesTheSameBytesForEverySolver) {
-  ExecutorHarness harness({.max_batch = 20, .deterministic = true});
+TEST_P(SolverMixTest, DeterministicModeGivesTheSameBytesForEverySolver) {
+  ExecutorHarness harness(GetParam(), {.max_batch = 20, .deterministic = true});
   std::vector<Sample> samples = EverySolver();
   const auto together = harness.RunTogether(samples);
   for (size_t i = 0; i < samples.size(); ++i) {
@@ -89,8 +93,8 @@ TEST(SolverMixTest, DeterministicModeGivesTheSameBytesForEverySolver) {
   }
 }
 
-TEST(SolverMixTest, BothRowsOfAnEvaluationInOneBatchEqualTwoBatches) {
-  ExecutorHarness harness({.max_batch = 2, .deterministic = true});
+TEST_P(SolverMixTest, BothRowsOfAnEvaluationInOneBatchEqualTwoBatches) {
+  ExecutorHarness harness(GetParam(), {.max_batch = 2, .deterministic = true});
   SamplingParams params = Params(Solver::kHeun, 2);
   params.guidance.scale = 3.0;
   const Sample sample = {5, 4, Compile(params)};
@@ -104,8 +108,8 @@ TEST(SolverMixTest, BothRowsOfAnEvaluationInOneBatchEqualTwoBatches) {
   EXPECT_EQ(harness.executor().ReadRegister(slot, kBase), together);
 }
 
-TEST(SolverMixTest, GuidanceByTheSameNetworkChangesNothingAndByAnotherOneDoes) {
-  ExecutorHarness harness({.max_batch = 1, .deterministic = true});
+TEST_P(SolverMixTest, GuidanceByTheSameNetworkChangesNothingAndByAnotherOneDoes) {
+  ExecutorHarness harness(GetParam(), {.max_batch = 1, .deterministic = true});
   SamplingParams params = Params(Solver::kEuler, 3);
   params.skip_tuning = {};
   const std::vector<double> plain = harness.RunAlone({5, 4, Compile(params)});
@@ -128,8 +132,8 @@ TEST(SolverMixTest, GuidanceByTheSameNetworkChangesNothingAndByAnotherOneDoes) {
   EXPECT_GT(LargestDifference(guided_by(same, worse), plain), 1e-2);
 }
 
-TEST(SolverMixTest, InpaintingKeepsTheMaskedPartExactly) {
-  ExecutorHarness harness;
+TEST_P(SolverMixTest, InpaintingKeepsTheMaskedPartExactly) {
+  ExecutorHarness harness(GetParam());
   for (const Solver solver : AllSolvers()) {
     SamplingParams params = Params(solver, 3);
     params.starts_from_image = true;
@@ -147,8 +151,8 @@ TEST(SolverMixTest, InpaintingKeepsTheMaskedPartExactly) {
   }
 }
 
-TEST(SolverMixTest, AFreedSlotForgetsItsPicture) {
-  ExecutorHarness harness({.max_batch = 1, .num_slots = 1, .deterministic = true});
+TEST_P(SolverMixTest, AFreedSlotForgetsItsPicture) {
+  ExecutorHarness harness(GetParam(), {.max_batch = 1, .num_slots = 1, .deterministic = true});
   const Sample plain = {5, 4, Compile(Params(Solver::kEuler, 2))};
   const std::vector<double> before = harness.RunAlone(plain);
   SamplingParams params = Params(Solver::kEuler, 2);

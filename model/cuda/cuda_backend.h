@@ -1,0 +1,27 @@
+// NVIDIA GPUs: LibTorch's CUDA operations, the kernels of model/cuda/kernels.cu, CUDA graphs.
+#ifndef SKIPSTREAM_MODEL_CUDA_CUDA_BACKEND_H_
+#define SKIPSTREAM_MODEL_CUDA_CUDA_BACKEND_H_
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "model/device/backend.h"
+
+namespace skipstream {
+
+struct CudaOptions {
+  int index = 0;  // of the GPU
+  // Convolutions by algorithms that always give the same bytes; else by those that are measured to
+  // be the fastest.
+  bool deterministic = false;
+};
+
+// How many GPUs there are; 0 without a driver as well.
+int NumCudaDevices();
+
+// NotFound if there is no such GPU. TF32 is off: float32 means float32.
+absl::StatusOr<std::unique_ptr<DeviceBackend>> CreateCudaBackend(const CudaOptions& options);
+
+}  // namespace skipstream
+
+#endif  // SKIPSTREAM_MODEL_CUDA_CUDA_BACKEND_H_

@@ -1,0 +1,354 @@
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+#include "model/cuda/kernels.h"
+
+namespace skipstream::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kChunkPixels = 32;  // that one block sums up
+constexpr int kTilePixels = 32;   // that one block normalizes
+// Channels one thread takes at a time, where all channel counts are multiples of it.
+constexpr int kVector = 4;
+
+template <typename T, int N>
+struct alignas(sizeof(T) * N) Pack {
+  T v[N];
+};
+
+template <int N, typename T>
+__device__ void Load(const T* from, float (&to)[N]) {
+  const auto pack = *reinterpret_cast<const Pack<T, N>*>(from);
+#pragma unroll
+  for (int i = 0; i < N; ++i) to[i] = static_cast<float>(pack.v[i]);
+}
+
+// Leaves in `values` what is stored, rounded.
+template <int N, typename T>
+__device__ void Store(float (&values)[N], T* to) {
+  Pack<T, N> pack;
+#pragma unroll
+  for (int i = 0; i < N; ++i) {
+    pack.v[i] = static_cast<T>(values[i]);
+    values[i] = static_cast<float>(pack.v[i]);
+  }
+  *reinterpret_cast<Pack<T, N>*>(to) = pack;
+}
+
+// Calls read(pixel, weight) for each pixel of the picture before a change of resolution that
+// pixel (y, x) after it is made of. `width`: before.
+template <typename Read>
+__device__ void ForSources(Sampling sampling, int y, int x, int width, const Read& read) {
+  if (sampling == Sampling::kNone) {
+    read(y * width + x, 1.0f);
+  } else if (sampling == Sampling::kUp) {
+    read(y / 2 * width + x / 2, 1.0f);
+  } else {
+    for (int i = 0; i < 4; ++i) read((2 * y + i / 2) * width + 2 * x + i % 2, 0.25f);
+  }
+}
+
+// One block per tile of pixels of an image. First every thread turns sums of channels into the
+// factor and the offset of a channel, which shared memory keeps.
+template <int N, typename T, typename Out>
+__global__ void NormalizeKernel(Norm norm) {
+  extern __shared__ float shared[];
+  const int channels = norm.x.channels + norm.skip.channels;
+  const int in_group = channels / norm.groups;
+  float* const factor = shared;
+  float* const offset = shared + channels;
+  float* const mean = offset + channels;
+  float* const inverse = mean + norm.groups;
+  const int b = blockIdx.y;
+  const float rho = norm.skip.channels > 0 ? norm.rho[b * norm.rho_stride] : 0.0f;
+  const float* const x_sums = norm.x.sums + int64_t{2} * b * norm.x.channels;
+  const float* const skip_sums = norm.skip.sums + int64_t{2} * b * norm.skip.channels;
+
+  const double count = static_cast<double>(norm.height) * norm.width * in_group;
+  for (int g = threadIdx.x; g < norm.groups; g += blockDim.x) {
+    double sum = 0.0;
+    double squares = 0.0;
+    for (int c = g * in_group; c < (g + 1) * in_group; ++c) {
+      if (c < norm.x.channels) {
+        sum += x_sums[c];
+        squares += x_sums[norm.x.channels + c];
+      } else {
+        const int k = c - norm.x.channels;
+        sum += static_cast<double>(rho) * skip_sums[k];
+        squares += static_cast<double>(rho) * rho * skip_sums[norm.skip.channels + k];
+      }
+    }
+    const double m = sum / count;
+    const double variance = fmax(squares / count - m * m, 0.0);
+    mean[g] = static_cast<float>(m);
+    inverse[g] = static_cast<float>(rsqrt(variance + static_cast<double>(norm.epsilon)));
+  }
+  __syncthreads();
+  for (int c = threadIdx.x; c < channels; c += blockDim.x) {
+    const int g = c / in_group;
+    float multiplier = inverse[g] * norm.weight[c];
+    float addend = norm.bias[c] - mean[g] * multiplier;
+    if (norm.scale != nullptr) {
+      const float scale = 1.0f + norm.scale[b * norm.scale_stride + c];
+      multiplier *= scale;
+      addend = addend * scale + norm.shift[b * norm.shift_stride + c];
+    }
+    if (norm.added != nullptr) addend += norm.added[b * norm.added_stride + c] * multiplier;
+    factor[c] = c < norm.x.channels ? multiplier : multiplier * rho;
+    offset[c] = addend;
+  }
+  __syncthreads();
+
+  const int out_width = norm.sampling == Sampling::kUp     ? 2 * norm.width
+                        : norm.sampling == Sampling::kDown ? norm.width / 2
+                                                           : norm.width;
+  const int out_height = norm.sampling == Sampling::kUp     ? 2 * norm.height
+                         : norm.sampling == Sampling::kDown ? norm.height / 2
+                                                            : norm.height;
+  const int pixels = out_width * out_height;
+  const int first = blockIdx.x * kTilePixels;
+  const int tile = min(kTilePixels, pixels - first);
+  const int vectors = channels / N;
+  const int64_t in_pixels = int64_t{norm.height} * norm.width;
+  for (int i = threadIdx.x; i < tile * vectors; i += blockDim.x) {
+    const int pixel = first + i / vectors;
+    const int c = i % vectors * N;
+    float sum[N] = {};
+    ForSources(norm.sampling, pixel / out_width, pixel % out_width, norm.width,
+               [&](int source, float weight) {
+                 const bool in_x = c < norm.x.channels;
+                 const NormOperand& operand = in_x ? norm.x : norm.skip;
+                 const T* const from = static_cast<const T*>(operand.x) +
+                                       (b * in_pixels + source) * operand.channels +
+                                       (in_x ? c : c - norm.x.channels);
+                 float v[N];
+                 Load(from, v);
+#pragma unroll
+                 for (int k = 0; k < N; ++k) {
+                   float y = v[k] * factor[c + k] + offset[c + k];
+                   if (norm.silu) y = y / (1.0f + expf(-y));
+                   sum[k] += weight * y;
+                 }
+               });
+    Store(sum, static_cast<Out*>(norm.out) + (int64_t{b} * pixels + pixel) * channels + c);
+  }
+}
+
+// One block per chunk of an image's pixels: lanes of threads share the channels, pixel after pixel.
+// The last block of an image to finish adds up what all of them left, in their order.
+template <int N, typename T>
+__global__ void AddUpKernel(Sum sum) {
+  extern __shared__ float shared[];  // [lanes, 2, C]
+  const int channels = sum.channels;
+  const int vectors = channels / N;
+  const int lanes = max(1, static_cast<int>(blockDim.x) / vectors);
+  const int lane = threadIdx.x / vectors;
+  const int b = blockIdx.y;
+  const int chunks = gridDim.x;
+  const int pixels = sum.height * sum.width;
+  const int first = blockIdx.x * kChunkPixels;
+  const int last = min(first + kChunkPixels, pixels);
+  const float rho = sum.second != nullptr ? sum.rho[b * sum.rho_stride] : 0.0f;
+  const int shortcut_width = sum.sampling == Sampling::kUp     ? sum.width / 2
+                             : sum.sampling == Sampling::kDown ? sum.width * 2
+                                                               : sum.width;
+  const int64_t shortcut_pixels = sum.sampling == Sampling::kUp     ? pixels / 4
+                                  : sum.sampling == Sampling::kDown ? int64_t{4} * pixels
+                                                                    : pixels;
+
+  // With more channels than threads, a thread takes several vectors of them.
+  for (int vector = threadIdx.x % vectors; vector < vectors && lane < lanes;
+       vector += blockDim.x) {
+    const int c = vector * N;
+    float bias[N] = {};
+    if (sum.bias != nullptr) {
+#pragma unroll
+      for (int k = 0; k < N; ++k) bias[k] = sum.bias[b * sum.bias_stride + c + k];
+    }
+    float total[N] = {};
+    float squares[N] = {};
+    for (int pixel = first + lane; pixel < last; pixel += lanes) {
+      const int64_t place = (int64_t{b} * pixels + pixel) * channels + c;
+      float v[N];
+      Load(static_cast<const T*>(sum.main) + place, v);
+#pragma unroll
+      for (int k = 0; k < N; ++k) v[k] += bias[k];
+      if (sum.shortcut != nullptr) {
+        ForSources(sum.sampling, pixel / sum.width, pixel % sum.width, shortcut_width,
+                   [&](int source, float weight) {
+                     float s[N];
+                     Load(static_cast<const T*>(sum.shortcut) +
+                              (b * shortcut_pixels + source) * channels + c,
+                          s);
+#pragma unroll
+                     for (int k = 0; k < N; ++k) v[k] += weight * s[k];
+                   });
+      }
+      if (sum.second != nullptr) {
+        float s[N];
+        Load(static_cast<const T*>(sum.second) + place, s);
+#pragma unroll
+        for (int k = 0; k < N; ++k) v[k] += rho * s[k];
+      }
+      if (sum.out != nullptr) {
+#pragma unroll
+        for (int k = 0; k < N; ++k) v[k] *= sum.scale;
+        Store(v, static_cast<T*>(sum.out) + place);
+      }
+#pragma unroll
+      for (int k = 0; k < N; ++k) {
+        total[k] += v[k];
+        squares[k] += v[k] * v[k];
+      }
+    }
+#pragma unroll
+    for (int k = 0; k < N; ++k) {
+      shared[(2 * lane) * channels + c + k] = total[k];
+      shared[(2 * lane + 1) * channels + c + k] = squares[k];
+    }
+  }
+  __syncthreads();
+  float* const partial = sum.partial + (int64_t{b} * chunks + blockIdx.x) * 2 * channels;
+  for (int i = threadIdx.x; i < 2 * channels; i += blockDim.x) {
+    float whole = 0.0f;
+    for (int l = 0; l < lanes; ++l) whole += shared[2 * l * channels + i];
+    partial[i] = whole;
+  }
+
+  __shared__ bool is_last;
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) is_last = atomicAdd(&sum.arrived[b], 1) == chunks - 1;
+  __syncthreads();
+  if (!is_last) return;
+  __threadfence();
+  for (int i = threadIdx.x; i < 2 * channels; i += blockDim.x) {
+    float whole = 0.0f;
+    for (int chunk = 0; chunk < chunks; ++chunk) {
+      whole += __ldcg(sum.partial + (int64_t{b} * chunks + chunk) * 2 * channels + i);
+    }
+    sum.sums[int64_t{2} * b * channels + i] = whole;
+  }
+  if (threadIdx.x == 0) sum.arrived[b] = 0;
+}
+
+__global__ void GatherKernel(const RowDescriptor* rows, ImageShape shape, int labels_per_row,
+                             float* x, float* c_noise, float* labels) {
+  const int b = blockIdx.y;
+  const RowDescriptor row = rows[b];
+  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  const bool used = row.eval != nullptr;
+  if (i < shape.elements()) {  // in the order of x: [H * W, C]
+    const int64_t from = i % shape.channels * shape.pixels + i / shape.channels;
+    x[b * shape.elements() + i] = used ? row.c_in * static_cast<float>(row.eval[from]) : 0.0f;
+  }
+  if (i < labels_per_row) {
+    labels[int64_t{b} * labels_per_row + i] = used && i == row.class_index ? 1.0f : 0.0f;
+  }
+  if (i == 0) c_noise[b] = used ? row.c_noise : 0.0f;
+}
+
+__global__ void UpdateKernel(const SlotUpdate* updates, const RowDescriptor* rows, ImageShape shape,
+                             const float* f, int f_channels, int32_t* failures) {
+  const SlotUpdate update = updates[blockIdx.y];
+  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (update.registers == nullptr || i >= shape.elements()) return;
+  const int32_t seen = UpdateElement(update, rows, f, f_channels, shape, i);
+  if (seen != 0) atomicOr(&failures[blockIdx.y], seen);
+}
+
+__global__ void ToPixelsKernel(const double* values, ImageShape shape, uint8_t* pixels) {
+  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i >= shape.elements()) return;
+  pixels[i] = PixelOf(values[i % shape.channels * shape.pixels + i / shape.channels]);
+}
+
+int Blocks(int64_t items) { return static_cast<int>((items + kThreads - 1) / kThreads); }
+
+// More shared memory than every kernel may have has to be asked for.
+template <typename Kernel>
+cudaError_t Allow(Kernel kernel, size_t shared) {
+  if (shared <= 48 * 1024) return cudaSuccess;
+  return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                              static_cast<int>(shared));
+}
+
+template <int N, typename T, typename Out>
+int LaunchNormalize(const Norm& norm, cudaStream_t stream) {
+  const int64_t in_pixels = int64_t{norm.height} * norm.width;
+  const int64_t pixels = norm.sampling == Sampling::kUp     ? 4 * in_pixels
+                         : norm.sampling == Sampling::kDown ? in_pixels / 4
+                                                            : in_pixels;
+  const size_t shared = sizeof(float) * 2 *
+                        (static_cast<size_t>(norm.x.channels) + norm.skip.channels + norm.groups);
+  const auto kernel = NormalizeKernel<N, T, Out>;
+  if (cudaError_t error = Allow(kernel, shared); error != cudaSuccess) return error;
+  const dim3 grid(static_cast<unsigned>((pixels + kTilePixels - 1) / kTilePixels), norm.batch);
+  kernel<<<grid, kThreads, shared, stream>>>(norm);
+  return cudaGetLastError();
+}
+
+template <int N>
+int LaunchNormalizeOf(const Norm& norm, cudaStream_t stream) {
+  if (norm.type == Type::kFloat32) return LaunchNormalize<N, float, float>(norm, stream);
+  if (norm.out_type == Type::kFloat32) {
+    return LaunchNormalize<N, __nv_bfloat16, float>(norm, stream);
+  }
+  return LaunchNormalize<N, __nv_bfloat16, __nv_bfloat16>(norm, stream);
+}
+
+template <int N, typename T>
+int LaunchAddUp(const Sum& sum, cudaStream_t stream) {
+  const int lanes = max(1, kThreads / (sum.channels / N));
+  const size_t shared = sizeof(float) * 2 * lanes * static_cast<size_t>(sum.channels);
+  const auto kernel = AddUpKernel<N, T>;
+  if (cudaError_t error = Allow(kernel, shared); error != cudaSuccess) return error;
+  kernel<<<dim3(SumChunks(sum.height * sum.width), sum.batch), kThreads, shared, stream>>>(sum);
+  return cudaGetLastError();
+}
+
+template <int N>
+int LaunchAddUpOf(const Sum& sum, cudaStream_t stream) {
+  return sum.type == Type::kFloat32 ? LaunchAddUp<N, float>(sum, stream)
+                                    : LaunchAddUp<N, __nv_bfloat16>(sum, stream);
+}
+
+}  // namespace
+
+int Normalize(const Norm& norm, CUstream_st* stream) {
+  const bool whole = norm.x.channels % kVector == 0 && norm.skip.channels % kVector == 0;
+  return whole ? LaunchNormalizeOf<kVector>(norm, stream) : LaunchNormalizeOf<1>(norm, stream);
+}
+
+int SumChunks(int pixels) { return (pixels + kChunkPixels - 1) / kChunkPixels; }
+
+int AddUp(const Sum& sum, CUstream_st* stream) {
+  return sum.channels % kVector == 0 ? LaunchAddUpOf<kVector>(sum, stream)
+                                     : LaunchAddUpOf<1>(sum, stream);
+}
+
+int Gather(const RowDescriptor* rows, int count, ImageShape shape, int labels_per_row, float* x,
+           float* c_noise, float* labels, CUstream_st* stream) {
+  const int64_t items = shape.elements() > labels_per_row ? shape.elements() : labels_per_row;
+  GatherKernel<<<dim3(Blocks(items), count), kThreads, 0, stream>>>(rows, shape, labels_per_row, x,
+                                                                    c_noise, labels);
+  return cudaGetLastError();
+}
+
+int Update(const SlotUpdate* updates, const RowDescriptor* rows, int count, ImageShape shape,
+           const float* f, int f_channels, int32_t* failures, CUstream_st* stream) {
+  const cudaError_t cleared =
+      cudaMemsetAsync(failures, 0, static_cast<size_t>(count) * sizeof(int32_t), stream);
+  if (cleared != cudaSuccess) return cleared;
+  UpdateKernel<<<dim3(Blocks(shape.elements()), count), kThreads, 0, stream>>>(
+      updates, rows, shape, f, f_channels, failures);
+  return cudaGetLastError();
+}
+
+int ToPixels(const double* values, ImageShape shape, uint8_t* pixels, CUstream_st* stream) {
+  ToPixelsKernel<<<Blocks(shape.elements()), kThreads, 0, stream>>>(values, shape, pixels);
+  return cudaGetLastError();
+}
+
+}  // namespace skipstream::cuda
