@@ -81,9 +81,9 @@ def pytorch_modes(net: Denoiser, compiled: bool) -> dict[str, Callable[[int], fl
         size = (rows, config.img_channels, config.img_resolution, config.img_resolution)
         x = torch.randn(size).contiguous(memory_format=memory)
         sigma = torch.linspace(0.1, 2.0, rows)
-        labels = torch.eye(config.label_dim)[torch.arange(rows) % config.label_dim]
+        labels = torch.eye(config.label_dim)[:rows] if config.label_dim else None
         rho = torch.full((rows, config.num_skips), 0.95)
-        return x, sigma, labels if config.label_dim else None, rho  # type: ignore[return-value]
+        return x, sigma, labels, rho  # type: ignore[return-value]
 
     def mode(
         network: Callable[..., torch.Tensor], memory: torch.memory_format, rounds: bool

@@ -3,6 +3,9 @@
 
 #include "model/cuda/kernels.h"
 
+// The tests compile this file for a CPU as well (tests/model/cuda/on_host): no launch but by
+// Launch(), and shared memory by SharedMemory() or of a fixed size.
+
 namespace skipstream::cuda {
 namespace {
 
@@ -11,6 +14,33 @@ constexpr int kChunkPixels = 32;  // that one block sums up
 constexpr int kTilePixels = 32;   // that one block normalizes
 // Channels one thread takes at a time, where all channel counts are multiples of it.
 constexpr int kVector = 4;
+
+#ifdef __CUDACC__
+__device__ float* SharedMemory() {
+  extern __shared__ float memory[];
+  return memory;
+}
+
+// On a grid of blocks of kThreads with so many bytes of shared memory.
+template <typename... Parameters, typename... Arguments>
+int Launch(void (*kernel)(Parameters...), dim3 grid, size_t shared, cudaStream_t stream,
+           const Arguments&... arguments) {
+  if (shared > 48 * 1024) {  // more than every kernel may have has to be asked for
+    const cudaError_t error = cudaFuncSetAttribute(
+        kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
+    if (error != cudaSuccess) return error;
+  }
+  kernel<<<grid, kThreads, shared, stream>>>(arguments...);
+  return cudaGetLastError();
+}
+#else
+template <typename... Parameters, typename... Arguments>
+int Launch(void (*kernel)(Parameters...), dim3 grid, size_t shared, cudaStream_t /*stream*/,
+           const Arguments&... arguments) {
+  RunOnHost(grid, kThreads, shared, [&] { kernel(arguments...); });
+  return cudaSuccess;
+}
+#endif
 
 template <typename T, int N>
 struct alignas(sizeof(T) * N) Pack {
@@ -53,7 +83,7 @@ __device__ void ForSources(Sampling sampling, int y, int x, int width, const Rea
 // factor and the offset of a channel, which shared memory keeps.
 template <int N, typename T, typename Out>
 __global__ void NormalizeKernel(Norm norm) {
-  extern __shared__ float shared[];
+  float* const shared = SharedMemory();
   const int channels = norm.x.channels + norm.skip.channels;
   const int in_group = channels / norm.groups;
   float* const factor = shared;
@@ -139,7 +169,7 @@ __global__ void NormalizeKernel(Norm norm) {
 // The last block of an image to finish adds up what all of them left, in their order.
 template <int N, typename T>
 __global__ void AddUpKernel(Sum sum) {
-  extern __shared__ float shared[];  // [lanes, 2, C]
+  float* const shared = SharedMemory();  // [lanes, 2, C]
   const int channels = sum.channels;
   const int vectors = channels / N;
   const int lanes = max(1, static_cast<int>(blockDim.x) / vectors);
@@ -266,14 +296,6 @@ __global__ void ToPixelsKernel(const double* values, ImageShape shape, uint8_t* 
 
 int Blocks(int64_t items) { return static_cast<int>((items + kThreads - 1) / kThreads); }
 
-// More shared memory than every kernel may have has to be asked for.
-template <typename Kernel>
-cudaError_t Allow(Kernel kernel, size_t shared) {
-  if (shared <= 48 * 1024) return cudaSuccess;
-  return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                              static_cast<int>(shared));
-}
-
 template <int N, typename T, typename Out>
 int LaunchNormalize(const Norm& norm, cudaStream_t stream) {
   const int64_t in_pixels = int64_t{norm.height} * norm.width;
@@ -282,11 +304,8 @@ int LaunchNormalize(const Norm& norm, cudaStream_t stream) {
                                                             : in_pixels;
   const size_t shared = sizeof(float) * 2 *
                         (static_cast<size_t>(norm.x.channels) + norm.skip.channels + norm.groups);
-  const auto kernel = NormalizeKernel<N, T, Out>;
-  if (cudaError_t error = Allow(kernel, shared); error != cudaSuccess) return error;
   const dim3 grid(static_cast<unsigned>((pixels + kTilePixels - 1) / kTilePixels), norm.batch);
-  kernel<<<grid, kThreads, shared, stream>>>(norm);
-  return cudaGetLastError();
+  return Launch(NormalizeKernel<N, T, Out>, grid, shared, stream, norm);
 }
 
 template <int N>
@@ -302,10 +321,8 @@ template <int N, typename T>
 int LaunchAddUp(const Sum& sum, cudaStream_t stream) {
   const int lanes = max(1, kThreads / (sum.channels / N));
   const size_t shared = sizeof(float) * 2 * lanes * static_cast<size_t>(sum.channels);
-  const auto kernel = AddUpKernel<N, T>;
-  if (cudaError_t error = Allow(kernel, shared); error != cudaSuccess) return error;
-  kernel<<<dim3(SumChunks(sum.height * sum.width), sum.batch), kThreads, shared, stream>>>(sum);
-  return cudaGetLastError();
+  const dim3 grid(SumChunks(sum.height * sum.width), sum.batch);
+  return Launch(AddUpKernel<N, T>, grid, shared, stream, sum);
 }
 
 template <int N>
@@ -331,9 +348,8 @@ int AddUp(const Sum& sum, CUstream_st* stream) {
 int Gather(const RowDescriptor* rows, int count, ImageShape shape, int labels_per_row, float* x,
            float* c_noise, float* labels, CUstream_st* stream) {
   const int64_t items = shape.elements() > labels_per_row ? shape.elements() : labels_per_row;
-  GatherKernel<<<dim3(Blocks(items), count), kThreads, 0, stream>>>(rows, shape, labels_per_row, x,
-                                                                    c_noise, labels);
-  return cudaGetLastError();
+  return Launch(GatherKernel, dim3(Blocks(items), count), 0, stream, rows, shape, labels_per_row, x,
+                c_noise, labels);
 }
 
 int Update(const SlotUpdate* updates, const RowDescriptor* rows, int count, ImageShape shape,
@@ -341,14 +357,12 @@ int Update(const SlotUpdate* updates, const RowDescriptor* rows, int count, Imag
   const cudaError_t cleared =
       cudaMemsetAsync(failures, 0, static_cast<size_t>(count) * sizeof(int32_t), stream);
   if (cleared != cudaSuccess) return cleared;
-  UpdateKernel<<<dim3(Blocks(shape.elements()), count), kThreads, 0, stream>>>(
-      updates, rows, shape, f, f_channels, failures);
-  return cudaGetLastError();
+  return Launch(UpdateKernel, dim3(Blocks(shape.elements()), count), 0, stream, updates, rows, shape,
+                f, f_channels, failures);
 }
 
 int ToPixels(const double* values, ImageShape shape, uint8_t* pixels, CUstream_st* stream) {
-  ToPixelsKernel<<<Blocks(shape.elements()), kThreads, 0, stream>>>(values, shape, pixels);
-  return cudaGetLastError();
+  return Launch(ToPixelsKernel, dim3(Blocks(shape.elements())), 0, stream, values, shape, pixels);
 }
 
 }  // namespace skipstream::cuda

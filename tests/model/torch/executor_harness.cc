@@ -8,8 +8,8 @@
 #include "tests/model/device/host_backend.h"
 #include "tests/model/network/editable_model.h"
 
-#ifdef SKIPSTREAM_CUDA
-#include "model/cuda/cuda_backend.h"
+#ifdef SKIPSTREAM_TEST_KERNELS
+#include "tests/model/cuda/kernel_backend_under_test.h"
 #endif
 
 namespace skipstream {
@@ -36,11 +36,9 @@ std::unique_ptr<TorchExecutorBase> MakeExecutor(TestedExecutor tested,
     return *std::move(executor);
   };
   if (tested == TestedExecutor::kCpu) return checked(CpuExecutor::Create(options));
-#ifdef SKIPSTREAM_CUDA
-  if (tested == TestedExecutor::kGpu) {
-    auto backend = CreateCudaBackend({.deterministic = options.deterministic});
-    EXPECT_TRUE(backend.ok()) << backend.status();
-    return checked(DeviceExecutor::Create(options, *std::move(backend)));
+#ifdef SKIPSTREAM_TEST_KERNELS
+  if (tested == TestedExecutor::kKernels) {
+    return checked(DeviceExecutor::Create(options, MakeKernelBackend(options.deterministic)));
   }
 #endif
   return checked(DeviceExecutor::Create(options, std::make_unique<HostBackend>()));
@@ -54,15 +52,15 @@ std::string TestedExecutorName(const ::testing::TestParamInfo<TestedExecutor>& i
       return "Cpu";
     case TestedExecutor::kDevice:
       return "Device";
-    case TestedExecutor::kGpu:
-      return "Gpu";
+    case TestedExecutor::kKernels:
+      return "Kernels";
   }
   return "";
 }
 
 std::vector<TestedExecutor> TestedExecutors() {
-#ifdef SKIPSTREAM_CUDA
-  return {TestedExecutor::kGpu};
+#ifdef SKIPSTREAM_TEST_KERNELS
+  return {TestedExecutor::kKernels};
 #else
   return {TestedExecutor::kCpu, TestedExecutor::kDevice};
 #endif

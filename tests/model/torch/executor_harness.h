@@ -30,7 +30,9 @@ struct Sample {
 enum class TestedExecutor {
   kCpu,     // CpuExecutor
   kDevice,  // DeviceExecutor whose device is the CPU
-  kGpu,     // DeviceExecutor on a GPU; only in programs that are built with SKIPSTREAM_CUDA
+  // DeviceExecutor with the kernels of tests/model/cuda/kernel_backend_under_test.h; only in
+  // programs built with SKIPSTREAM_TEST_KERNELS.
+  kKernels,
 };
 // Those this program tests.
 std::vector<TestedExecutor> TestedExecutors();
