@@ -4,7 +4,7 @@
 #   docker run --rm -p 50051:50051 -p 9464:9464 --stop-timeout 40 skipstream
 #
 # VARIANT=cpu (default) or cuda. The cuda image carries LibTorch with CUDA and every NVIDIA library that
-# it loads; the server's executor runs on the CPU in both until the CUDA executor is there.
+# it loads; its server is still built without the CUDA executor, for which there is no nvcc here.
 ARG VARIANT=cpu
 
 FROM docker.io/library/debian:bookworm-slim AS build

@@ -13,7 +13,7 @@ enum class Precision {
 
 enum class Kernels {
   kAuto,       // fused where the CPU and the network allow it, else reference
-  kFused,      // of model/cpu
+  kFused,      // of model/cpu, or on a GPU of model/cuda
   kReference,  // LibTorch's, in float32
 };
 

@@ -266,8 +266,8 @@ async def offer(system: System, rate: float, seconds: float, seed: int, patience
     return result
 
 
-async def capacity(system: Skipstream, max_batch: int, seconds: float) -> float:
-    """Rows/s with always enough requests."""
+async def capacity(system: Skipstream, max_batch: int, seconds: float) -> dict[str, float]:
+    """With always enough requests: rows/s, and what an evaluation takes besides the device."""
     before = system.counters()
     assert before is not None
     start = time.monotonic()
@@ -279,9 +279,39 @@ async def capacity(system: Skipstream, max_batch: int, seconds: float) -> float:
             await system.generate(Request(0.0, 19, 1.0, i % 64, i * 1000 + n))
 
     await asyncio.gather(*(keep_busy(i) for i in range(2 * max_batch)))
+    wall = time.monotonic() - start
     after = system.counters()
     assert after is not None
-    return (after["rows"] - before["rows"]) / (time.monotonic() - start)
+    rows, evaluations, busy = (after[k] - before[k] for k in ("rows", "evaluations", "seconds"))
+    return {
+        "rows_per_second": rows / wall,
+        "device_busy": busy / wall,
+        "milliseconds_per_evaluation": 1e3 * busy / evaluations,
+        "overhead_milliseconds_per_evaluation": 1e3 * (wall - busy) / evaluations,
+    }
+
+
+async def memory(system: Skipstream, requests: int, in_flight: int = 64) -> list[int]:
+    """Resident bytes of the server at the start and after each tenth of so many short requests."""
+    (child,) = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    statm = Path(f"/proc/{child}/statm")
+
+    def resident() -> int:
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    seeds = iter(range(requests))
+
+    async def work(until: int) -> None:
+        for seed in seeds:
+            await system.generate(Request(0.0, 5, 1.0, seed % 64, seed))
+            if seed >= until:
+                return
+
+    sizes = [resident()]
+    for tenth in range(1, 11):
+        await asyncio.gather(*(work(requests * tenth // 10 - in_flight) for _ in range(in_flight)))
+        sizes.append(resident())
+    return sizes
 
 
 def show(name: str, summary: dict[str, Any]) -> None:
@@ -313,15 +343,28 @@ async def measure(arguments: argparse.Namespace, systems: AsyncExitStack) -> dic
     systems.push_async_callback(client.close)
     ours = Skipstream(client, f"http://127.0.0.1:{metrics_port}/metrics")
     all_systems: list[System] = [ours, RequestLevel(ours, arguments.max_batch)]
+    sizes = []
+    if arguments.memory:
+        sizes = await memory(ours, arguments.memory)
+        print(
+            f"resident after each tenth of {arguments.memory} requests, MiB: "
+            + ", ".join(f"{size / 2**20:.0f}" for size in sizes),
+            flush=True,
+        )
     if arguments.litserve:
         all_systems.append(await start_litserve(arguments, systems))
-    rows = await capacity(ours, arguments.max_batch, arguments.seconds / 2)
+    saturated = await capacity(ours, arguments.max_batch, arguments.seconds / 2)
+    rows = saturated["rows_per_second"]
     mean_nfe = sum(nfe * share for nfe, share in NFES.items())
     images = rows / mean_nfe
     lone = {system.name: await lone_latencies(system, 5) for system in all_systems}
     alone = 79 / lone["skipstream"][79]
     print(
-        f"capacity {rows:.0f} rows/s, {images:.2f} images/s of this mix; {alone:.0f} rows/s alone"
+        f"capacity {rows:.0f} rows/s, {images:.2f} images/s of this mix; {alone:.0f} rows/s alone\n"
+        f"saturated, the device is busy {saturated['device_busy']:.1%} of the time: "
+        f"{saturated['milliseconds_per_evaluation']:.2f} ms per evaluation and "
+        f"{saturated['overhead_milliseconds_per_evaluation']:.2f} ms between two",
+        flush=True,
     )
     points: dict[str, list[dict[str, Any]]] = {system.name: [] for system in all_systems}
     for number, load in enumerate(arguments.loads):
@@ -340,7 +383,8 @@ async def measure(arguments: argparse.Namespace, systems: AsyncExitStack) -> dic
         print(f"{name}: {value:.2f} images/s on time at the highest load that was met")
     gain = best["skipstream"] / best["request-level"] if best["request-level"] else None
     return {
-        "capacity_rows_per_second": rows,
+        "saturated": saturated,
+        "resident_bytes": sizes,
         "alone_rows_per_second": alone,
         "curve_gain": rows / alone,
         "lone_seconds": lone,
@@ -440,6 +484,10 @@ def main() -> int:
     )  # fmt: skip
     parser.add_argument("--seconds", type=float, default=45.0, help="of each load")
     parser.add_argument("--patience", type=float, default=30.0, help="seconds after the last one")
+    parser.add_argument(
+        "--memory", type=int, default=0, metavar="REQUESTS",
+        help="first watch the server's memory over so many requests",
+    )  # fmt: skip
     parser.add_argument("--litserve", action="store_true", help="measure LitServe as well")
     parser.add_argument("--plot", type=Path, help="SVG to write")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")

@@ -19,7 +19,9 @@ struct CudaOptions {
 // How many GPUs there are; 0 without a driver as well.
 int NumCudaDevices();
 
-// NotFound if there is no such GPU. TF32 is off: float32 means float32.
+// NotFound if there is no such GPU. Sets LibTorch's switches of the process: TF32 is off, so that
+// float32 means float32, and products of bfloat16 add up in float32. Leaves the GPU current on the
+// calling thread.
 absl::StatusOr<std::unique_ptr<DeviceBackend>> CreateCudaBackend(const CudaOptions& options);
 
 }  // namespace skipstream

@@ -10,10 +10,12 @@
 namespace skipstream {
 namespace {
 
-// More rows than an executor may be asked for.
+// As many rows as an executor may be asked for.
 constexpr int64_t kMostRows = 4096;
 
-void Check(int error) { TORCH_CHECK(error == 0, "a kernel was not launched: CUDA error ", error); }
+void Check(int error) {
+  TORCH_CHECK(error == 0, "a kernel was not launched: ", cuda::ErrorText(error));
+}
 
 cuda::Type TypeOf(const at::Tensor& x) {
   return x.scalar_type() == at::kBFloat16 ? cuda::Type::kBFloat16 : cuda::Type::kFloat32;
@@ -147,8 +149,8 @@ at::Tensor KernelBackend::AddUp(cuda::Sum& sum, const at::Tensor& main) {
   sum.width = static_cast<int>(main.size(2));
   sum.channels = static_cast<int>(main.size(3));
   if (!arrived_.defined()) arrived_ = at::zeros({kMostRows}, Options(at::kInt));
-  const at::Tensor partial = at::empty(
-      {sum.batch, cuda::SumChunks(sum.height * sum.width), 2, sum.channels}, Options(at::kFloat));
+  const at::Tensor partial =
+      at::empty({sum.batch, cuda::SumChunks(sum), 2, sum.channels}, Options(at::kFloat));
   at::Tensor sums = at::empty({sum.batch, 2, sum.channels}, Options(at::kFloat));
   sum.partial = partial.mutable_data_ptr<float>();
   sum.arrived = arrived_.mutable_data_ptr<int>();

@@ -10,34 +10,42 @@ namespace skipstream::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kChunkPixels = 32;  // that one block sums up
-constexpr int kTilePixels = 32;   // that one block normalizes
-// Channels one thread takes at a time, where all channel counts are multiples of it.
-constexpr int kVector = 4;
+// Vectors of channels one thread of a block normalizes, or sums up, one after another.
+constexpr int kVectorsPerThread = 4;
+
+__host__ __device__ int Ceil(int a, int b) { return (a + b - 1) / b; }
+
+// Pixels one block normalizes: with many channels fewer, so that there are blocks enough.
+__host__ __device__ int TilePixels(int vectors) {
+  return Ceil(kThreads * kVectorsPerThread, vectors);
+}
+// Threads side by side that share the pixels of a chunk to sum up, each with the same channels.
+__host__ __device__ int Lanes(int vectors) { return vectors < kThreads ? kThreads / vectors : 1; }
+__host__ __device__ int ChunkPixels(int vectors) { return Lanes(vectors) * kVectorsPerThread; }
 
 #ifdef __CUDACC__
 __device__ float* SharedMemory() {
-  extern __shared__ float memory[];
+  extern __shared__ __align__(16) float memory[];
   return memory;
 }
 
-// On a grid of blocks of kThreads with so many bytes of shared memory.
+// On a grid of blocks of so many threads and bytes of shared memory.
 template <typename... Parameters, typename... Arguments>
-int Launch(void (*kernel)(Parameters...), dim3 grid, size_t shared, cudaStream_t stream,
-           const Arguments&... arguments) {
+int Launch(void (*kernel)(Parameters...), dim3 grid, int threads, size_t shared,
+           cudaStream_t stream, const Arguments&... arguments) {
   if (shared > 48 * 1024) {  // more than every kernel may have has to be asked for
     const cudaError_t error = cudaFuncSetAttribute(
         kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
     if (error != cudaSuccess) return error;
   }
-  kernel<<<grid, kThreads, shared, stream>>>(arguments...);
+  kernel<<<grid, threads, shared, stream>>>(arguments...);
   return cudaGetLastError();
 }
 #else
 template <typename... Parameters, typename... Arguments>
-int Launch(void (*kernel)(Parameters...), dim3 grid, size_t shared, cudaStream_t /*stream*/,
-           const Arguments&... arguments) {
-  RunOnHost(grid, kThreads, shared, [&] { kernel(arguments...); });
+int Launch(void (*kernel)(Parameters...), dim3 grid, int threads, size_t shared,
+           cudaStream_t /*stream*/, const Arguments&... arguments) {
+  RunOnHost(grid, threads, shared, [&] { kernel(arguments...); });
   return cudaSuccess;
 }
 #endif
@@ -137,14 +145,18 @@ __global__ void NormalizeKernel(Norm norm) {
                          : norm.sampling == Sampling::kDown ? norm.height / 2
                                                             : norm.height;
   const int pixels = out_width * out_height;
-  const int first = blockIdx.x * kTilePixels;
-  const int tile = min(kTilePixels, pixels - first);
   const int vectors = channels / N;
+  const int first = blockIdx.x * TilePixels(vectors);
+  const int tile = min(TilePixels(vectors), pixels - first);
   const int64_t in_pixels = int64_t{norm.height} * norm.width;
   for (int i = threadIdx.x; i < tile * vectors; i += blockDim.x) {
     const int pixel = first + i / vectors;
     const int c = i % vectors * N;
     float sum[N] = {};
+    float factors[N];
+    float offsets[N];
+    Load(factor + c, factors);
+    Load(offset + c, offsets);
     ForSources(norm.sampling, pixel / out_width, pixel % out_width, norm.width,
                [&](int source, float weight) {
                  const bool in_x = c < norm.x.channels;
@@ -156,7 +168,7 @@ __global__ void NormalizeKernel(Norm norm) {
                  Load(from, v);
 #pragma unroll
                  for (int k = 0; k < N; ++k) {
-                   float y = v[k] * factor[c + k] + offset[c + k];
+                   float y = v[k] * factors[k] + offsets[k];
                    if (norm.silu) y = y / (1.0f + expf(-y));
                    sum[k] += weight * y;
                  }
@@ -172,13 +184,13 @@ __global__ void AddUpKernel(Sum sum) {
   float* const shared = SharedMemory();  // [lanes, 2, C]
   const int channels = sum.channels;
   const int vectors = channels / N;
-  const int lanes = max(1, static_cast<int>(blockDim.x) / vectors);
+  const int lanes = Lanes(vectors);
   const int lane = threadIdx.x / vectors;
   const int b = blockIdx.y;
   const int chunks = gridDim.x;
   const int pixels = sum.height * sum.width;
-  const int first = blockIdx.x * kChunkPixels;
-  const int last = min(first + kChunkPixels, pixels);
+  const int first = blockIdx.x * ChunkPixels(vectors);
+  const int last = min(first + ChunkPixels(vectors), pixels);
   const float rho = sum.second != nullptr ? sum.rho[b * sum.rho_stride] : 0.0f;
   const int shortcut_width = sum.sampling == Sampling::kUp     ? sum.width / 2
                              : sum.sampling == Sampling::kDown ? sum.width * 2
@@ -254,11 +266,11 @@ __global__ void AddUpKernel(Sum sum) {
   if (!is_last) return;
   __threadfence();
   for (int i = threadIdx.x; i < 2 * channels; i += blockDim.x) {
-    float whole = 0.0f;
+    double whole = 0.0;
     for (int chunk = 0; chunk < chunks; ++chunk) {
       whole += __ldcg(sum.partial + (int64_t{b} * chunks + chunk) * 2 * channels + i);
     }
-    sum.sums[int64_t{2} * b * channels + i] = whole;
+    sum.sums[int64_t{2} * b * channels + i] = static_cast<float>(whole);
   }
   if (threadIdx.x == 0) sum.arrived[b] = 0;
 }
@@ -298,57 +310,70 @@ int Blocks(int64_t items) { return static_cast<int>((items + kThreads - 1) / kTh
 
 template <int N, typename T, typename Out>
 int LaunchNormalize(const Norm& norm, cudaStream_t stream) {
-  const int64_t in_pixels = int64_t{norm.height} * norm.width;
-  const int64_t pixels = norm.sampling == Sampling::kUp     ? 4 * in_pixels
-                         : norm.sampling == Sampling::kDown ? in_pixels / 4
-                                                            : in_pixels;
-  const size_t shared = sizeof(float) * 2 *
-                        (static_cast<size_t>(norm.x.channels) + norm.skip.channels + norm.groups);
-  const dim3 grid(static_cast<unsigned>((pixels + kTilePixels - 1) / kTilePixels), norm.batch);
-  return Launch(NormalizeKernel<N, T, Out>, grid, shared, stream, norm);
-}
-
-template <int N>
-int LaunchNormalizeOf(const Norm& norm, cudaStream_t stream) {
-  if (norm.type == Type::kFloat32) return LaunchNormalize<N, float, float>(norm, stream);
-  if (norm.out_type == Type::kFloat32) {
-    return LaunchNormalize<N, __nv_bfloat16, float>(norm, stream);
-  }
-  return LaunchNormalize<N, __nv_bfloat16, __nv_bfloat16>(norm, stream);
+  const int channels = norm.x.channels + norm.skip.channels;
+  const int in_pixels = norm.height * norm.width;
+  const int pixels = norm.sampling == Sampling::kUp     ? 4 * in_pixels
+                     : norm.sampling == Sampling::kDown ? in_pixels / 4
+                                                        : in_pixels;
+  const size_t shared = sizeof(float) * 2 * (static_cast<size_t>(channels) + norm.groups);
+  return Launch(NormalizeKernel<N, T, Out>,
+                dim3(Ceil(pixels, TilePixels(channels / N)), norm.batch), kThreads, shared, stream,
+                norm);
 }
 
 template <int N, typename T>
 int LaunchAddUp(const Sum& sum, cudaStream_t stream) {
-  const int lanes = max(1, kThreads / (sum.channels / N));
+  const int vectors = sum.channels / N;
+  const int lanes = Lanes(vectors);
+  const int threads = min(kThreads, Ceil(lanes * vectors, 32) * 32);
   const size_t shared = sizeof(float) * 2 * lanes * static_cast<size_t>(sum.channels);
-  const dim3 grid(SumChunks(sum.height * sum.width), sum.batch);
-  return Launch(AddUpKernel<N, T>, grid, shared, stream, sum);
+  return Launch(AddUpKernel<N, T>, dim3(SumChunks(sum), sum.batch), threads, shared, stream, sum);
 }
 
-template <int N>
-int LaunchAddUpOf(const Sum& sum, cudaStream_t stream) {
-  return sum.type == Type::kFloat32 ? LaunchAddUp<N, float>(sum, stream)
-                                    : LaunchAddUp<N, __nv_bfloat16>(sum, stream);
+// Channels one thread takes at a time: 16 bytes, or 8, where the channel counts are multiples.
+int VectorOf(Type type, int channels, int more_channels = 0) {
+  const auto fits = [&](int n) { return channels % n == 0 && more_channels % n == 0; };
+  return type == Type::kBFloat16 && fits(8) ? 8 : fits(4) ? 4 : 1;
 }
 
 }  // namespace
 
+const char* ErrorText(int error) { return cudaGetErrorString(static_cast<cudaError_t>(error)); }
+
 int Normalize(const Norm& norm, CUstream_st* stream) {
-  const bool whole = norm.x.channels % kVector == 0 && norm.skip.channels % kVector == 0;
-  return whole ? LaunchNormalizeOf<kVector>(norm, stream) : LaunchNormalizeOf<1>(norm, stream);
+  const int vector = VectorOf(norm.type, norm.x.channels, norm.skip.channels);
+  if (norm.type == Type::kFloat32) {
+    return vector == 4 ? LaunchNormalize<4, float, float>(norm, stream)
+                       : LaunchNormalize<1, float, float>(norm, stream);
+  }
+  const auto launch = [&](auto type) {
+    using Out = decltype(type);
+    return vector == 8   ? LaunchNormalize<8, __nv_bfloat16, Out>(norm, stream)
+           : vector == 4 ? LaunchNormalize<4, __nv_bfloat16, Out>(norm, stream)
+                         : LaunchNormalize<1, __nv_bfloat16, Out>(norm, stream);
+  };
+  return norm.out_type == Type::kFloat32 ? launch(float()) : launch(__nv_bfloat16());
 }
 
-int SumChunks(int pixels) { return (pixels + kChunkPixels - 1) / kChunkPixels; }
+int SumChunks(const Sum& sum) {
+  return Ceil(sum.height * sum.width,
+              ChunkPixels(sum.channels / VectorOf(sum.type, sum.channels)));
+}
 
 int AddUp(const Sum& sum, CUstream_st* stream) {
-  return sum.channels % kVector == 0 ? LaunchAddUpOf<kVector>(sum, stream)
-                                     : LaunchAddUpOf<1>(sum, stream);
+  const int vector = VectorOf(sum.type, sum.channels);
+  if (sum.type == Type::kFloat32) {
+    return vector == 4 ? LaunchAddUp<4, float>(sum, stream) : LaunchAddUp<1, float>(sum, stream);
+  }
+  return vector == 8   ? LaunchAddUp<8, __nv_bfloat16>(sum, stream)
+         : vector == 4 ? LaunchAddUp<4, __nv_bfloat16>(sum, stream)
+                       : LaunchAddUp<1, __nv_bfloat16>(sum, stream);
 }
 
 int Gather(const RowDescriptor* rows, int count, ImageShape shape, int labels_per_row, float* x,
            float* c_noise, float* labels, CUstream_st* stream) {
   const int64_t items = shape.elements() > labels_per_row ? shape.elements() : labels_per_row;
-  return Launch(GatherKernel, dim3(Blocks(items), count), 0, stream, rows, shape, labels_per_row, x,
+  return Launch(GatherKernel, dim3(Blocks(items), count), kThreads, 0, stream, rows, shape, labels_per_row, x,
                 c_noise, labels);
 }
 
@@ -357,12 +382,12 @@ int Update(const SlotUpdate* updates, const RowDescriptor* rows, int count, Imag
   const cudaError_t cleared =
       cudaMemsetAsync(failures, 0, static_cast<size_t>(count) * sizeof(int32_t), stream);
   if (cleared != cudaSuccess) return cleared;
-  return Launch(UpdateKernel, dim3(Blocks(shape.elements()), count), 0, stream, updates, rows, shape,
+  return Launch(UpdateKernel, dim3(Blocks(shape.elements()), count), kThreads, 0, stream, updates, rows, shape,
                 f, f_channels, failures);
 }
 
 int ToPixels(const double* values, ImageShape shape, uint8_t* pixels, CUstream_st* stream) {
-  return Launch(ToPixelsKernel, dim3(Blocks(shape.elements())), 0, stream, values, shape, pixels);
+  return Launch(ToPixelsKernel, dim3(Blocks(shape.elements())), kThreads, 0, stream, values, shape, pixels);
 }
 
 }  // namespace skipstream::cuda

@@ -12,6 +12,9 @@ struct CUstream_st;  // cudaStream_t
 
 namespace skipstream::cuda {
 
+// What an error of the functions below means.
+const char* ErrorText(int error);
+
 enum class Type { kFloat32, kBFloat16 };
 enum class Sampling { kNone, kUp, kDown };
 
@@ -62,7 +65,7 @@ struct Sum {
   float scale = 1.0f;
   Type type = Type::kFloat32;
   void* out = nullptr;
-  float* partial = nullptr;  // [batch, SumChunks(pixels), 2, C]
+  float* partial = nullptr;  // [batch, SumChunks(), 2, C]
   int* arrived = nullptr;    // [batch], zero; is zero afterwards
   float* sums = nullptr;     // [batch, 2, C]
   int batch = 0;
@@ -70,10 +73,11 @@ struct Sum {
   int width = 0;
   int channels = 0;
 };
-int SumChunks(int pixels);
+// Parts of an image that are summed up apart; of the shape and type alone.
+int SumChunks(const Sum& sum);
 int AddUp(const Sum& sum, CUstream_st* stream);
 
-// Descriptors may be null pointers in their fields, as model/device/elements.h says.
+// Rows and updates as model/device/elements.h says: some only fill the batch.
 int Gather(const RowDescriptor* rows, int count, ImageShape shape, int labels_per_row, float* x,
            float* c_noise, float* labels, CUstream_st* stream);
 int Update(const SlotUpdate* updates, const RowDescriptor* rows, int count, ImageShape shape,

@@ -50,7 +50,7 @@ struct SumTask {
   at::Tensor main;      // [B, H, W, C]
   at::Tensor bias;      // float32 [C]
   at::Tensor shortcut;  // [B, H, W, C], or of the resolution before `resample`
-  at::Tensor second;    // likewise; undefined: none
+  at::Tensor second;    // [B, H, W, C]; undefined: none
   at::Tensor rho;       // float32 [B], strided
   Resample resample = Resample::kNone;
   float scale = 1.0f;
@@ -98,12 +98,14 @@ class DeviceBackend {
   virtual std::unique_ptr<DeviceGraph> Capture(const std::function<void()>& body) = 0;
   // Host memory the device copies from and to without waiting: uint8 [bytes].
   virtual at::Tensor HostBuffer(int64_t bytes) = 0;
+  // Copies between such memory and the device's, or within it: as many bytes, contiguous. Made in
+  // order and without waiting, so both live until a later mark has been reached.
+  virtual void Copy(const at::Tensor& to, const at::Tensor& from) = 0;
   // Gives cached memory back before another try with less.
   virtual void ReleaseCache() = 0;
 
   // --- Of networks: tensors of the device, features in float32 or bfloat16 ---
 
-  // SiLU, in place where x is float32.
   virtual at::Tensor Normalize(const NormTask& task) = 0;
   virtual DeviceFeature Sum(const SumTask& task) = 0;
   // The sums of x [B, H, W, C] + added (NormTask).

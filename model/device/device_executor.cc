@@ -93,16 +93,35 @@ absl::StatusOr<std::unique_ptr<Network>> DeviceExecutor::Load(const std::string&
   };
   absl::StatusOr<std::unique_ptr<Network>> network = Network::Load(path, prefix, build);
   if (!network.ok()) return network.status();
+  try {
+    RunThrowing([&] { static_cast<DeviceUNet&>((*network)->unet()).MoveToDevice(); });
+    PrepareGraphs(**network);
+  } catch (...) {
+    stream_.Run([&] { DropGraphs(**network); });
+    throw;
+  }
+  return network;
+}
+
+void DeviceExecutor::RunThrowing(const std::function<void()>& operation) {
   std::exception_ptr exception;
   stream_.Run([&] {
     try {
-      static_cast<DeviceUNet&>((*network)->unet()).MoveToDevice();
+      operation();
     } catch (...) {
       exception = std::current_exception();
     }
   });
   if (exception != nullptr) std::rethrow_exception(exception);
-  return network;
+}
+
+void DeviceExecutor::PrepareGraphs(Network& network) {
+  // From the largest one down: each finds the memory of those before it.
+  for (int rows = options_.max_batch; rows > 0;) {
+    RunThrowing([&] { rows = PrepareGraph(network, EvaluatorOf(network), rows); });
+    if (options_.deterministic) return;
+    rows = SmallerBucket(rows);
+  }
 }
 
 SlotState* DeviceExecutor::FindSlot(SlotId slot) {
@@ -113,8 +132,9 @@ at::Tensor DeviceExecutor::Upload(const void* data, int64_t bytes,
                                   std::vector<at::Tensor>& staged) {
   const at::Tensor host = staged.emplace_back(backend_->HostBuffer(bytes));
   std::memcpy(host.mutable_data_ptr(), data, bytes);
-  return at::empty({bytes}, at::TensorOptions(backend_->device()).dtype(at::kByte))
-      .copy_(host, /*non_blocking=*/true);
+  at::Tensor uploaded = at::empty({bytes}, at::TensorOptions(backend_->device()).dtype(at::kByte));
+  backend_->Copy(uploaded, host);
+  return uploaded;
 }
 
 void DeviceExecutor::InitializeSlot(SlotId slot, const NetworkInfo& info, const SlotInit& init,
@@ -136,8 +156,8 @@ void DeviceExecutor::InitializeSlot(SlotId slot, const NetworkInfo& info, const 
   const at::Tensor base =
       Upload(host.Get(kBase).data(), elements * static_cast<int64_t>(sizeof(double)), staged)
           .view(at::kDouble);
-  state.registers.select(0, kBase).copy_(base, /*non_blocking=*/true);
-  state.registers.select(0, kEval).copy_(base, /*non_blocking=*/true);
+  backend_->Copy(state.registers.select(0, kBase), base);
+  backend_->Copy(state.registers.select(0, kEval), base);
   if (init.image != nullptr && !init.image->mask.empty()) {
     const auto upload = [&](const std::vector<float>& values) {
       return Upload(values.data(), static_cast<int64_t>(values.size() * sizeof(float)), staged);
@@ -161,39 +181,44 @@ void DeviceExecutor::ReleaseSlot(SlotId slot) {
 }
 
 void DeviceExecutor::Submit(StepBatch batch) {
-  std::shared_ptr<Network> network = FindNetwork(batch.network);
-  stream_.Post([this, batch = std::move(batch), network = std::move(network)]() mutable {
-    const std::shared_ptr<Pending> pending = Queue(std::move(batch), network.get());
-    // The network lives until its evaluation has run.
-    reports_.Post([this, pending, network] { listener_->OnBatchDone(Finish(*pending)); });
+  const NetworkId id = batch.network;
+  PostWith(id, [this, batch = std::move(batch)](Network* network) {
+    const std::shared_ptr<Pending> pending = Queue(batch, network);
+    reports_.Post([this, pending] { listener_->OnBatchDone(Finish(*pending)); });
   });
 }
 
-std::shared_ptr<DeviceExecutor::Pending> DeviceExecutor::Queue(StepBatch batch, Network* network) {
+std::shared_ptr<DeviceExecutor::Pending> DeviceExecutor::Queue(const StepBatch& batch,
+                                                               Network* network) {
   auto pending = std::make_shared<Pending>();
-  pending->batch = std::move(batch);
+  pending->batch = batch;
   pending->status = Check(pending->batch, network);
-  if (pending->status.ok()) {
-    try {
-      QueueRows(*network, *pending);
-    } catch (...) {
-      pending->status = StatusOfCurrentException();
-    }
+  if (!pending->status.ok()) {
+    FailSamples(pending->batch, pending->status);
+    return pending;
   }
+  const auto attempt = [&](const auto& action) {
+    try {
+      action();
+    } catch (...) {
+      if (pending->status.ok()) pending->status = StatusOfCurrentException();
+    }
+  };
+  attempt([&] { QueueRows(*network, *pending); });
+  // Of a batch that failed halfway as well: the device may be reading what was staged.
+  attempt([&] { pending->end = backend_->Mark(); });
   if (!pending->status.ok()) FailSamples(pending->batch, pending->status);
   return pending;
 }
 
 void DeviceExecutor::QueueRows(Network& network, Pending& pending) {
   const NetworkInfo& info = network.info();
-  pending.begin = backend_->Mark();
-  std::vector<at::Tensor> staged;
   std::vector<PlacedRow> rows;
   for (size_t i = 0; i < pending.batch.rows.size(); ++i) {
     const EvalRow& row = pending.batch.rows[i];
     Slot& slot = slots_[row.slot];
     PlacedRow placed{&row, i};
-    if (slot.status.ok()) slot.status = PrepareRow(row, slot, placed, staged);
+    if (slot.status.ok()) slot.status = PrepareRow(row, slot, placed, pending.staged);
     if (slot.status.ok()) rows.push_back(placed);
     pending.row_status.push_back(slot.status);
     pending.outcomes.push_back(slot.outcome);
@@ -201,6 +226,7 @@ void DeviceExecutor::QueueRows(Network& network, Pending& pending) {
   GroupBySlot(rows);
 
   Evaluator& evaluator = EvaluatorOf(network);
+  pending.begin = backend_->Mark();
   const absl::Span<const PlacedRow> all(rows);
   for (size_t done = 0; done < rows.size();) {
     const int size = PrepareGraph(network, evaluator, BucketOf(evaluator, rows.size() - done));
@@ -213,22 +239,20 @@ void DeviceExecutor::QueueRows(Network& network, Pending& pending) {
     for (size_t u = 0; u < program.num_updates; ++u) {
       evaluation.update_of.insert(evaluation.update_of.end(), program.updates[u].num_rows, u);
     }
-    evaluation.staged = std::exchange(staged, {});
 
     const InputLayout layout(size, info.num_skips);
-    const at::Tensor host = evaluation.staged.emplace_back(backend_->HostBuffer(layout.bytes));
+    const at::Tensor host = pending.staged.emplace_back(backend_->HostBuffer(layout.bytes));
     auto* const to = host.mutable_data_ptr<uint8_t>();
     std::memcpy(to, program.rows.data(), program.rows.size() * sizeof(RowDescriptor));
     std::memcpy(to + layout.updates, program.updates.data(),
                 program.updates.size() * sizeof(SlotUpdate));
     std::memcpy(to + layout.rho, program.rho.data(), program.rho.size() * sizeof(float));
-    evaluator.inputs.narrow(0, 0, layout.bytes).copy_(host, /*non_blocking=*/true);
+    backend_->Copy(evaluator.inputs.narrow(0, 0, layout.bytes), host);
     evaluator.graphs.at(size)->Replay();
     evaluation.failures =
         backend_->HostBuffer(size * static_cast<int64_t>(sizeof(int32_t))).view(at::kInt);
-    evaluation.failures.copy_(evaluator.failures.narrow(0, 0, size), /*non_blocking=*/true);
+    backend_->Copy(evaluation.failures, evaluator.failures.narrow(0, 0, size));
   }
-  pending.end = backend_->Mark();
 }
 
 absl::Status DeviceExecutor::PrepareRow(const EvalRow& row, Slot& slot, PlacedRow& placed,
@@ -283,10 +307,13 @@ int DeviceExecutor::PrepareGraph(Network& network, Evaluator& evaluator, int row
     try {
       Capture(network, evaluator, rows);
     } catch (const c10::OutOfMemoryError&) {
-      if (rows == 1) throw;
-      rows = BucketFor(rows / 2, rows);
-      evaluator.largest = rows;
       backend_->ReleaseCache();
+      // One that is there already, if it is large enough; else a smaller one.
+      const auto larger = evaluator.graphs.lower_bound(rows);
+      if (larger != evaluator.graphs.end()) return larger->first;
+      if (rows == 1) throw;
+      rows = SmallerBucket(rows);
+      evaluator.largest = rows;
     }
   }
   return rows;
@@ -335,19 +362,25 @@ absl::Duration DeviceExecutor::TimeEvaluation(Network& network, int rows) {
 }
 
 void DeviceExecutor::ForgetNetwork(const std::shared_ptr<Network>& network) {
-  auto evaluator = evaluators_.extract(network.get());
-  // The device may still be busy with what was queued before.
-  reports_.Post(
-      [network, evaluator = std::make_shared<decltype(evaluator)>(std::move(evaluator))] {});
+  DropGraphs(*network);
+}
+
+void DeviceExecutor::DropGraphs(const Network& network) {
+  const auto dropped = evaluators_.extract(&network);
+  if (dropped.empty()) return;
+  try {
+    backend_->Mark()->Wait();
+  } catch (...) {  // what had been queued is reported as failed by whoever queued it
+  }
 }
 
 BatchResult DeviceExecutor::Finish(Pending& pending) {
   BatchResult result;
   result.id = pending.batch.id;
-  if (pending.status.ok()) {
+  if (pending.end != nullptr) {
     try {
       pending.end->Wait();
-      result.busy = pending.end->Since(*pending.begin);
+      if (pending.begin != nullptr) result.busy = pending.end->Since(*pending.begin);
     } catch (...) {
       pending.status = StatusOfCurrentException();
     }
@@ -383,6 +416,7 @@ void DeviceExecutor::QueueReadOut(uint64_t id, SlotId slot, ReadOutKind kind) {
   struct Reading {
     ReadOutResult result;
     std::shared_ptr<Outcome> outcome;
+    at::Tensor device_pixels;
     at::Tensor pixels;  // on the host, once the device has been there
     std::unique_ptr<DeviceMark> mark;
   };
@@ -402,9 +436,9 @@ void DeviceExecutor::QueueReadOut(uint64_t id, SlotId slot, ReadOutKind kind) {
     try {
       const ImageShape shape = ShapeOf(state);
       result.pixels = {state.height, state.width, state.channels, {}};
-      const at::Tensor pixels = backend_->ToPixels(state.registers.select(0, reg), shape);
+      reading->device_pixels = backend_->ToPixels(state.registers.select(0, reg), shape);
       reading->pixels = backend_->HostBuffer(shape.elements());
-      reading->pixels.copy_(pixels.flatten(), /*non_blocking=*/true);
+      backend_->Copy(reading->pixels, reading->device_pixels);
       reading->mark = backend_->Mark();
       reading->outcome = state.outcome;
     } catch (...) {

@@ -5,6 +5,7 @@
 #ifndef SKIPSTREAM_MODEL_DEVICE_DEVICE_EXECUTOR_H_
 #define SKIPSTREAM_MODEL_DEVICE_DEVICE_EXECUTOR_H_
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -79,6 +80,7 @@ class DeviceExecutor final : public TorchExecutorBase {
     std::vector<absl::Status> row_status;            // found before the device saw it
     std::vector<std::shared_ptr<Outcome>> outcomes;  // per row
     std::vector<Evaluation> evaluations;
+    std::vector<at::Tensor> staged;  // what the device reads until `end`
     std::unique_ptr<DeviceMark> begin;
     std::unique_ptr<DeviceMark> end;
   };
@@ -88,6 +90,11 @@ class DeviceExecutor final : public TorchExecutorBase {
   absl::StatusOr<std::unique_ptr<Network>> Load(const std::string& path,
                                                 const std::string& prefix) override;
 
+  // Makes all graphs of a network, operation by operation, so that others have their turns.
+  void PrepareGraphs(Network& network);
+  // Runs an operation and throws what it throws.
+  void RunThrowing(const std::function<void()>& operation);
+
   // Operations, on the queueing thread.
   SlotState* FindSlot(SlotId slot) override;
   void InitializeSlot(SlotId slot, const NetworkInfo& info, const SlotInit& init,
@@ -95,7 +102,9 @@ class DeviceExecutor final : public TorchExecutorBase {
   void ReleaseSlot(SlotId slot) override;
   absl::Duration TimeEvaluation(Network& network, int rows) override;
   void ForgetNetwork(const std::shared_ptr<Network>& network) override;
-  std::shared_ptr<Pending> Queue(StepBatch batch, Network* network);
+  // Waits until the device has used them for the last time.
+  void DropGraphs(const Network& network);
+  std::shared_ptr<Pending> Queue(const StepBatch& batch, Network* network);
   void QueueRows(Network& network, Pending& pending);
   // Draws what the row's step needs and checks what it reads.
   absl::Status PrepareRow(const EvalRow& row, Slot& slot, PlacedRow& placed,

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <utility>
 
-#include "ATen/ops/addmm.h"
 #include "ATen/ops/avg_pool2d.h"
 #include "ATen/ops/cat.h"
 #include "ATen/ops/conv2d.h"

@@ -5,7 +5,6 @@
 #define SKIPSTREAM_MODEL_DEVICE_DEVICE_UNET_H_
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,9 +20,10 @@
 
 namespace skipstream {
 
-// In bfloat16, weights and all features between the first convolution's input and the last norm's
-// output are rounded; sums of a convolution or product, norms, the noise embedding and the first
-// and last convolution are float32.
+// In bfloat16, weights and all features between the first convolution's output and the last norm's
+// input are rounded, the results of convolutions and products before what is added to them as well;
+// what adds up inside them, norms, the noise embedding and the first and last convolution are
+// float32.
 class DeviceUNet final : public UNet {
  public:
   // Takes the parameters as they are; MoveToDevice() before Forward(). Only for networks that
@@ -54,7 +54,7 @@ class DeviceUNet final : public UNet {
     UNetBlockSpec spec;
     Norm norm0;
     Convolution conv0;
-    int64_t first_condition = 0;  // of the outputs of `affines_`
+    int64_t first_condition = 0;  // in a row of Conditions()
     Norm norm1;
     at::Tensor conv1_weight;
     at::Tensor shortcut;       // [in, out] for the decoder's features; undefined: the identity

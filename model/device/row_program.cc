@@ -68,6 +68,12 @@ int BucketFor(int rows, int max) {
   return std::min(bucket, max);
 }
 
+int SmallerBucket(int bucket) {
+  int smaller = 0;
+  for (int power = 1; power < bucket; power *= 2) smaller = power;
+  return smaller;
+}
+
 void WrittenRegisters::Reset() {
   written_.fill(false);
   written_[kBase] = written_[kEval] = true;

@@ -43,6 +43,8 @@ RowProgram MakeRowProgram(absl::Span<const PlacedRow> rows, int size, ImageShape
 // The sizes of evaluations that are prepared: 1, 2, 4, ... and `max`. The smallest one that holds
 // `rows`, from 1 to max.
 int BucketFor(int rows, int max);
+// The size before this one: the largest power of two below; 0 before 1.
+int SmallerBucket(int bucket);
 
 // Which registers of a sample hold something once its submitted steps have run.
 class WrittenRegisters {

@@ -70,9 +70,9 @@ SlotState* CpuExecutor::FindSlot(SlotId slot) {
 }
 
 void CpuExecutor::Submit(StepBatch batch) {
-  std::shared_ptr<Network> network = FindNetwork(batch.network);
-  stream_.Post([this, batch = std::move(batch), network = std::move(network)] {
-    listener_->OnBatchDone(RunBatch(batch, network.get()));
+  const NetworkId id = batch.network;
+  PostWith(id, [this, batch = std::move(batch)](const Network* network) {
+    listener_->OnBatchDone(RunBatch(batch, network));
   });
 }
 

@@ -39,10 +39,11 @@ void OperationStream::Loop() {
   while (true) {
     wake_.wait(lock, [this] { return stopping_ || !operations_.empty(); });
     if (operations_.empty()) return;
-    const std::function<void()> operation = std::move(operations_.front());
+    std::function<void()> operation = std::move(operations_.front());
     operations_.pop_front();
     lock.unlock();
     operation();
+    operation = nullptr;  // what it holds may take a while to go
     lock.lock();
   }
 }

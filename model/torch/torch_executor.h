@@ -14,14 +14,14 @@ namespace skipstream {
 struct TorchExecutorOptions {
   int max_batch = 16;  // rows per evaluation, 1 to 4096
   int num_slots = 64;  // samples in flight, 1 to 65536
-  int threads = 0;     // of evaluations; 0: all cores
+  int threads = 0;     // of evaluations on a CPU; 0: all cores
   // A sample's result is the same to the last bit whatever shares its batches. With the fused
-  // kernels it is anyway; with the reference kernels every evaluation then has max_batch rows, the
-  // unused ones filled up, and costs a full batch.
+  // kernels of a CPU it is anyway; with the reference kernels and on a GPU every evaluation then
+  // has max_batch rows, the unused ones filled up, and costs a full batch.
   bool deterministic = false;
   Kernels kernels = Kernels::kAuto;
   // None: whichever this CPU is faster in, by measurement, and float32 for networks without a form
-  // in bfloat16; always float32 if `deterministic`.
+  // in bfloat16; bfloat16 on a GPU; always float32 if `deterministic`.
   std::optional<Precision> precision = Precision::kFloat32;
 };
 

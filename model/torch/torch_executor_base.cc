@@ -77,15 +77,18 @@ NetworkInfo TorchExecutorBase::GetNetworkInfo(NetworkId network) const {
   return found->info();
 }
 
+void TorchExecutorBase::PostWith(NetworkId network, std::function<void(Network*)> operation) {
+  const std::lock_guard lock(networks_mutex_);
+  const auto it = networks_.find(network);
+  stream_.Post([operation = std::move(operation),
+                found = it == networks_.end() ? nullptr : it->second] { operation(found.get()); });
+}
+
 void TorchExecutorBase::UnloadNetwork(NetworkId network) {
-  std::shared_ptr<Network> unloaded = FindNetwork(network);
-  if (unloaded == nullptr) return;
-  {
-    const std::lock_guard lock(networks_mutex_);
-    networks_.erase(network);
-  }
-  // Operations in the stream hold the network until they have run.
-  stream_.Post([this, unloaded = std::move(unloaded)] { ForgetNetwork(unloaded); });
+  const std::lock_guard lock(networks_mutex_);
+  auto unloaded = networks_.extract(network);
+  if (unloaded.empty()) return;
+  stream_.Post([this, network = std::move(unloaded.mapped())] { ForgetNetwork(network); });
 }
 
 absl::StatusOr<SlotId> TorchExecutorBase::AllocateSlot(const SlotInit& init) {
@@ -178,7 +181,8 @@ absl::StatusOr<std::vector<BucketTiming>> TorchExecutorBase::MeasureBuckets(Netw
   const SteadyClock::time_point start = SteadyClock::now();
   std::vector<std::vector<absl::Duration>> measured(buckets.size());
   std::vector<absl::Duration> first(buckets.size());
-  for (size_t i = 0; i < buckets.size(); ++i) first[i] = TimeEvaluation(network, buckets[i]);
+  // The largest one first: the others find its memory.
+  for (size_t i = buckets.size(); i-- > 0;) first[i] = TimeEvaluation(network, buckets[i]);
   for (size_t round = 0; round < kEnough && Since(start) < budget; ++round) {
     for (size_t i = 0; i < buckets.size() && Since(start) < budget; ++i) {
       measured[i].push_back(TimeEvaluation(network, buckets[i]));

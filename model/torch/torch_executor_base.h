@@ -4,6 +4,7 @@
 #define SKIPSTREAM_MODEL_TORCH_TORCH_EXECUTOR_BASE_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -65,6 +66,9 @@ class TorchExecutorBase : public StepExecutor {
   virtual void ForgetNetwork(const std::shared_ptr<Network>& network) = 0;
 
   std::shared_ptr<Network> FindNetwork(NetworkId network) const;
+  // Posts an operation on a network, null if it is not loaded. ForgetNetwork() comes after every
+  // operation on a network that was posted.
+  void PostWith(NetworkId network, std::function<void(Network*)> operation);
   // Every row's sample is failed with `status`: rows of theirs may already be queued behind this
   // batch, and must not fail the batches they are in.
   void FailSamples(const StepBatch& batch, const absl::Status& status);

@@ -67,11 +67,16 @@ RULES = (
         under("model/cpu/"),
         either(torch, under("absl/", "model/network/", "model/torch/", "model/sampler/")),
     ),
+    Rule(
+        "what every executor shares knows none of them, and devices know no CUDA",
+        under("model/torch/", "model/device/"),
+        under("model/cuda/"),
+    ),
     Rule("the engine knows no transport", under("server/engine/"), under("server/transport/")),
     Rule(
         "only main sees the implementation of the executor",
         under("server/"),
-        under("model/torch/", "model/network/"),
+        under("model/torch/", "model/network/", "model/device/", "model/cuda/"),
         allowed=under("server/main.cc"),
     ),
     Rule("the client knows only the API", under("client/"), under("server/", "model/")),

@@ -16,6 +16,7 @@ class KernelsOnHost final : public KernelBackend {
     return host_.Capture(body);
   }
   at::Tensor HostBuffer(int64_t bytes) override { return host_.HostBuffer(bytes); }
+  void Copy(const at::Tensor& to, const at::Tensor& from) override { host_.Copy(to, from); }
   void ReleaseCache() override { host_.ReleaseCache(); }
 
  private:

@@ -53,16 +53,20 @@ TEST(DeviceExecutorTest, AgreesWithTheExecutorOnTheCpu) {
   }
 }
 
-TEST(DeviceExecutorTest, EachSizeOfBatchIsRecordedOnceAndReplayed) {
+TEST(DeviceExecutorTest, EachSizeOfBatchIsRecordedWhenTheNetworkIsLoaded) {
   const auto device = std::make_shared<HostDevice>();
-  ExecutorHarness harness(Make(device, {.max_batch = 8}));
+  ExecutorHarness harness(Make(device, {.max_batch = 6}));
+  EXPECT_EQ(device->captures, 4);   // for 6, 4, 2 and 1
   harness.RunTogether(Samples(3));  // 5 batches of 3, 2 of 2
-  EXPECT_EQ(device->captures, 2);   // for 4 and for 2
+  EXPECT_EQ(device->captures, 4);
   EXPECT_EQ(device->replays, 7);
-  harness.RunTogether(Samples(4));  // of 4, then of 2
-  EXPECT_EQ(device->captures, 2);
-  harness.RunAlone(Samples(1)[0]);
-  EXPECT_EQ(device->captures, 3);
+}
+
+TEST(DeviceExecutorTest, DeterministicEvaluationsHaveOneSize) {
+  const auto device = std::make_shared<HostDevice>();
+  ExecutorHarness harness(Make(device, {.max_batch = 6, .deterministic = true}));
+  harness.RunTogether(Samples(3));
+  EXPECT_EQ(device->captures, 1);
 }
 
 TEST(DeviceExecutorTest, TwoEvaluationsMayBeQueued) {
@@ -86,18 +90,14 @@ TEST(DeviceExecutorTest, WithoutMemoryForABatchSmallerOnesDoItsWork) {
   EXPECT_EQ(timings->back().rows, 8);
 }
 
-TEST(DeviceExecutorTest, WithoutMemoryForASingleRowTheBatchFailsAndTheNextOneMayDo) {
+TEST(DeviceExecutorTest, WithoutMemoryForASingleRowANetworkIsNotLoaded) {
   const auto device = std::make_shared<HostDevice>();
+  const auto executor = Make(device, {.max_batch = 4});
   device->memory_for_rows = 0;
-  ExecutorHarness harness(Make(device, {.max_batch = 4}));
-  const Sample sample = Samples(1)[0];
-  const SlotId slot = harness.Allocate(sample);
-  harness.Submit(1, {{slot, 0, sample.plan, 0, 0}});
-  EXPECT_EQ(harness.listener().WaitForBatches(1)[0].status.code(),
+  EXPECT_EQ(executor->LoadNetwork(kDdpmppEdmFixture, "param.").status().code(),
             absl::StatusCode::kResourceExhausted);
   device->memory_for_rows = 4;
-  EXPECT_EQ(harness.RunAlone(sample).size(), 3 * 16 * 16);
-  EXPECT_TRUE(harness.listener().WaitForBatches(2)[1].status.ok());
+  EXPECT_TRUE(executor->LoadNetwork(kDdpmppEdmFixture, "param.").ok());
 }
 
 TEST(DeviceExecutorTest, ALostDeviceFailsWhatWasQueuedAndItsReadOuts) {
@@ -116,19 +116,24 @@ TEST(DeviceExecutorTest, ALostDeviceFailsWhatWasQueuedAndItsReadOuts) {
   EXPECT_TRUE(harness.listener().WaitForBatches(2)[1].status.ok());
 }
 
-TEST(DeviceExecutorTest, AnUnloadedNetworkTakesItsGraphsAlong) {
+TEST(DeviceExecutorTest, NetworksComeAndGo) {
   const auto device = std::make_shared<HostDevice>();
-  ExecutorHarness harness(Make(device, {.max_batch = 4}));
-  harness.RunAlone(Samples(1)[0]);
-  const int before = device->captures;
-  const NetworkId again = harness.executor().LoadNetwork(kDdpmppEdmFixture, "param.").value();
-  harness.executor().UnloadNetwork(harness.network());
+  ExecutorHarness harness(Make(device, {.max_batch = 2}));
   const Sample sample = Samples(1)[0];
-  const auto slot = harness.executor().AllocateSlot({again, 1, sample.plan});
-  ASSERT_TRUE(slot.ok());
-  harness.executor().Submit({5, again, {{*slot, 0, sample.plan, 0, 0}}});
-  EXPECT_TRUE(harness.listener().WaitForBatches(8).back().status.ok());
-  EXPECT_EQ(device->captures, before + 1);
+  const std::vector<double> expected = harness.RunAlone(sample);
+  harness.executor().UnloadNetwork(harness.network());
+  for (int round = 0; round < 3; ++round) {
+    const NetworkId network = harness.executor().LoadNetwork(kDdpmppEdmFixture, "param.").value();
+    const auto slot = harness.executor().AllocateSlot({network, sample.seed, sample.plan});
+    ASSERT_TRUE(slot.ok()) << slot.status();
+    for (int step = 0; step < sample.plan->nfe(); ++step) {
+      harness.executor().Submit({1, network, {{*slot, sample.class_index, sample.plan, step, 0}}});
+    }
+    EXPECT_EQ(harness.executor().ReadRegister(*slot, kBase), expected);
+    harness.executor().FreeSlot(*slot);
+    harness.executor().UnloadNetwork(network);
+  }
+  EXPECT_EQ(device->captures, 2 * 4);
 }
 
 TEST(DeviceExecutorTest, OptionsADeviceCannotFollowAreRefused) {

@@ -1,6 +1,7 @@
 #include "tests/model/device/host_backend.h"
 
 #include <chrono>
+#include <cstring>
 #include <utility>
 
 #include "ATen/TensorOperators.h"
@@ -68,6 +69,11 @@ std::unique_ptr<DeviceGraph> HostBackend::Capture(const std::function<void()>& b
 }
 
 at::Tensor HostBackend::HostBuffer(int64_t bytes) { return at::empty({bytes}, at::kByte); }
+
+void HostBackend::Copy(const at::Tensor& to, const at::Tensor& from) {
+  TORCH_CHECK(to.nbytes() == from.nbytes() && to.is_contiguous() && from.is_contiguous());
+  std::memcpy(to.mutable_data_ptr(), from.const_data_ptr(), to.nbytes());
+}
 
 at::Tensor HostBackend::Normalize(const NormTask& task) {
   at::Tensor x = task.x->x.to(at::kFloat);

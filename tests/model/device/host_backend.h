@@ -31,6 +31,7 @@ class HostBackend final : public DeviceBackend {
   std::unique_ptr<DeviceMark> Mark() override;
   std::unique_ptr<DeviceGraph> Capture(const std::function<void()>& body) override;
   at::Tensor HostBuffer(int64_t bytes) override;
+  void Copy(const at::Tensor& to, const at::Tensor& from) override;
   void ReleaseCache() override {}
   at::Tensor Normalize(const NormTask& task) override;
   DeviceFeature Sum(const SumTask& task) override;

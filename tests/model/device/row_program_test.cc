@@ -229,6 +229,9 @@ TEST(RowProgramTest, BucketsArePowersOfTwoAndTheLargest) {
   std::vector<int> buckets;
   for (const int rows : {1, 2, 3, 5, 6, 7, 8}) buckets.push_back(BucketFor(rows, 6));
   EXPECT_THAT(buckets, ElementsAre(1, 2, 4, 6, 6, 6, 6));
+  std::vector<int> down;
+  for (int bucket = 6; bucket > 0; bucket = SmallerBucket(bucket)) down.push_back(bucket);
+  EXPECT_THAT(down, ElementsAre(6, 4, 2, 1));
 }
 
 }  // namespace
