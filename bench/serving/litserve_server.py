@@ -4,8 +4,6 @@ litserve_server.py PORT MAX_BATCH. Requests of a batch that are equal (NFE, rho)
 together, the others after them, as a batched pipeline does.
 """
 
-from __future__ import annotations
-
 import base64
 import itertools
 import os

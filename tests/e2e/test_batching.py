@@ -85,12 +85,25 @@ def test_the_model_says_how_it_is_computed(
     assert np.abs(pixels(image) - pixels(reference)).mean() < 2
 
 
-def test_a_form_the_network_does_not_have_is_refused_at_the_start() -> None:
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ("--kernels=reference", "--precision=bfloat16"),
+            "the reference kernels compute in float32 only",
+        ),
+        (("--device=cuda",), "this build has no CUDA executor"),
+        (("--device=cuda:0,cuda:0x",), "--device cuda:0,cuda:0x: must be auto, cpu, cuda, or GPUs"),
+    ],
+)
+def test_what_cannot_evaluate_the_network_is_refused_at_the_start(
+    flags: tuple[str, ...], message: str
+) -> None:
     result = subprocess.run(
         [
             binary("skipstream-server"),
             *("--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0"),
-            *("--kernels=reference", "--precision=bfloat16"),
+            *flags,
         ],
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -98,7 +111,7 @@ def test_a_form_the_network_does_not_have_is_refused_at_the_start() -> None:
         timeout=PATIENCE,
     )
     assert result.returncode == 1
-    assert "the reference kernels compute in float32 only" in result.stderr
+    assert message in result.stderr
 
 
 def test_deterministic_images_are_the_same_bytes_under_any_load(

@@ -27,8 +27,9 @@ def own_server(binary: Path, model: str, flags: Sequence[str] = ()) -> Iterator[
     """Runs `binary` with one model (a name or a file); yields HOST:PORT and stops it afterwards."""
     if not os.access(binary, os.X_OK):
         raise QualityError(f"{binary} is no program: ./dev build makes it; or give --address")
-    command = [str(binary), "--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0"]
-    command += [f"--model={model}", *flags]
+    command = [str(binary), "--listen=127.0.0.1:0", f"--model={model}", *flags]
+    if not any(flag.startswith("--metrics_listen=") for flag in flags):
+        command.append("--metrics_listen=127.0.0.1:0")
     with tempfile.TemporaryFile() as log:
         # Its own session: Ctrl-C is for us, and we cancel our calls before it ends.
         process = subprocess.Popen(
