@@ -27,14 +27,16 @@ absl::StatusOr<std::vector<int>> ParseDevices(const std::string& devices, int nu
       return absl::InvalidArgumentError(absl::StrCat(
           "must be auto, cpu, cuda, or GPUs such as cuda:0,cuda:1, got '", devices, "'"));
     }
-    if (index >= num_gpus) {
-      return absl::NotFoundError(
-          absl::StrCat("there is no cuda:", index, "; the number of GPUs is ", num_gpus));
-    }
     if (std::find(chosen.begin(), chosen.end(), index) != chosen.end()) {
       return absl::InvalidArgumentError(absl::StrCat("names cuda:", index, " twice"));
     }
     chosen.push_back(index);
+  }
+  for (const int index : chosen) {
+    if (index >= num_gpus) {
+      return absl::NotFoundError(
+          absl::StrCat("there is no cuda:", index, "; the number of GPUs is ", num_gpus));
+    }
   }
   return chosen;
 }

@@ -382,7 +382,7 @@ BatchResult DeviceExecutor::Finish(Pending& pending) {
       pending.end->Wait();
       if (pending.begin != nullptr) result.busy = pending.end->Since(*pending.begin);
     } catch (...) {
-      pending.status = StatusOfCurrentException();
+      if (pending.status.ok()) pending.status = StatusOfCurrentException();
     }
   }
   result.status = pending.status;

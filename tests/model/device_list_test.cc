@@ -29,7 +29,7 @@ TEST(DeviceListTest, DevicesThatAreNotThereAreNotFound) {
 
 TEST(DeviceListTest, AnythingElseIsRefusedSayingWhatWouldDo) {
   for (const char* devices : {"", "gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:0,", "cuda:0,cpu",
-                              "CUDA", "cuda:99999999999"}) {
+                              "CUDA", "cuda:99999999999", "cuda:7,cuda:x"}) {
     const absl::Status status = ParseDevices(devices, 4).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << devices;
     EXPECT_THAT(std::string(status.message()), HasSubstr("cuda:0,cuda:1")) << devices;
