@@ -10,6 +10,8 @@
 #include <cstring>
 #include <functional>
 
+// CUDA's names, which break every rule for ours.
+// NOLINTBEGIN(bugprone-reserved-identifier,google-global-names-in-headers,readability-identifier-naming)
 #define __global__
 #define __device__
 #define __host__
@@ -20,6 +22,7 @@ struct dim3 {
   unsigned x;
   unsigned y;
 };
+// NOLINTEND(bugprone-reserved-identifier,google-global-names-in-headers,readability-identifier-naming)
 
 namespace skipstream::cuda {
 
@@ -38,7 +41,7 @@ float* SharedMemory();
 
 }  // namespace skipstream::cuda
 
-// NOLINTBEGIN(readability-identifier-naming): CUDA's names
+// NOLINTBEGIN(bugprone-reserved-identifier,google-global-names-in-headers,readability-identifier-naming)
 extern skipstream::cuda::Index threadIdx;
 extern skipstream::cuda::Index blockIdx;
 extern skipstream::cuda::Index blockDim;
@@ -71,6 +74,6 @@ T __ldcg(const T* from) {
 inline double rsqrt(double x) { return 1.0 / std::sqrt(x); }
 using std::max;
 using std::min;
-// NOLINTEND(readability-identifier-naming)
+// NOLINTEND(bugprone-reserved-identifier,google-global-names-in-headers,readability-identifier-naming)
 
 #endif  // SKIPSTREAM_TESTS_MODEL_CUDA_ON_HOST_CUDA_RUNTIME_H_
