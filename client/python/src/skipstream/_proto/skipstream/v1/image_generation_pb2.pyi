@@ -82,7 +82,7 @@ PRIORITY_NORMAL: Priority
 PRIORITY_HIGH: Priority
 
 class GenerateRequest(_message.Message):
-    __slots__ = ("model", "count", "seeds", "classes", "sampler", "skip_tuning", "output", "priority", "model_sha256", "guidance", "input_image")
+    __slots__ = ("model", "count", "seeds", "classes", "sampler", "skip_tuning", "output", "priority", "model_sha256", "guidance", "input_image", "request_id")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     SEEDS_FIELD_NUMBER: _ClassVar[int]
@@ -94,6 +94,7 @@ class GenerateRequest(_message.Message):
     MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
     GUIDANCE_FIELD_NUMBER: _ClassVar[int]
     INPUT_IMAGE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     model: str
     count: int
     seeds: _containers.RepeatedScalarFieldContainer[int]
@@ -105,7 +106,8 @@ class GenerateRequest(_message.Message):
     model_sha256: str
     guidance: Guidance
     input_image: InputImage
-    def __init__(self, model: _Optional[str] = ..., count: _Optional[int] = ..., seeds: _Optional[_Iterable[int]] = ..., classes: _Optional[_Iterable[_Union[ClassSelector, _Mapping]]] = ..., sampler: _Optional[_Union[Sampler, _Mapping]] = ..., skip_tuning: _Optional[_Union[SkipTuning, _Mapping]] = ..., output: _Optional[_Union[Output, _Mapping]] = ..., priority: _Optional[_Union[Priority, str]] = ..., model_sha256: _Optional[str] = ..., guidance: _Optional[_Union[Guidance, _Mapping]] = ..., input_image: _Optional[_Union[InputImage, _Mapping]] = ...) -> None: ...
+    request_id: str
+    def __init__(self, model: _Optional[str] = ..., count: _Optional[int] = ..., seeds: _Optional[_Iterable[int]] = ..., classes: _Optional[_Iterable[_Union[ClassSelector, _Mapping]]] = ..., sampler: _Optional[_Union[Sampler, _Mapping]] = ..., skip_tuning: _Optional[_Union[SkipTuning, _Mapping]] = ..., output: _Optional[_Union[Output, _Mapping]] = ..., priority: _Optional[_Union[Priority, str]] = ..., model_sha256: _Optional[str] = ..., guidance: _Optional[_Union[Guidance, _Mapping]] = ..., input_image: _Optional[_Union[InputImage, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class ClassSelector(_message.Message):
     __slots__ = ("index", "name")
@@ -340,14 +342,16 @@ class GenerateEvent(_message.Message):
     def __init__(self, accepted: _Optional[_Union[Accepted, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., preview: _Optional[_Union[Preview, _Mapping]] = ..., image: _Optional[_Union[Image, _Mapping]] = ..., image_failure: _Optional[_Union[ImageFailure, _Mapping]] = ..., completed: _Optional[_Union[Completed, _Mapping]] = ...) -> None: ...
 
 class Accepted(_message.Message):
-    __slots__ = ("requests_ahead", "evaluations_ahead", "estimated_seconds")
+    __slots__ = ("requests_ahead", "evaluations_ahead", "estimated_seconds", "request_id")
     REQUESTS_AHEAD_FIELD_NUMBER: _ClassVar[int]
     EVALUATIONS_AHEAD_FIELD_NUMBER: _ClassVar[int]
     ESTIMATED_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     requests_ahead: int
     evaluations_ahead: int
     estimated_seconds: float
-    def __init__(self, requests_ahead: _Optional[int] = ..., evaluations_ahead: _Optional[int] = ..., estimated_seconds: _Optional[float] = ...) -> None: ...
+    request_id: str
+    def __init__(self, requests_ahead: _Optional[int] = ..., evaluations_ahead: _Optional[int] = ..., estimated_seconds: _Optional[float] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class Progress(_message.Message):
     __slots__ = ("image_index", "evaluations_done", "evaluations_total", "request_evaluations_done", "request_evaluations_total")

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!skipstream/v1/model_control.proto\x12\rskipstream.v1\")\n\x0bLoadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x66ile\x18\x02 \x01(\t\",\n\x0cLoadResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\"\x1d\n\rUnloadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x10\n\x0eUnloadResponse2\x96\x01\n\x0cModelControl\x12?\n\x04Load\x12\x1a.skipstream.v1.LoadRequest\x1a\x1b.skipstream.v1.LoadResponse\x12\x45\n\x06Unload\x12\x1c.skipstream.v1.UnloadRequest\x1a\x1d.skipstream.v1.UnloadResponseB\x15\n\x11\x64\x65v.skipstream.v1P\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!skipstream/v1/model_control.proto\x12\rskipstream.v1\":\n\x0bLoadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x66ile\x18\x02 \x01(\t\x12\x0f\n\x07replace\x18\x03 \x01(\x08\"E\n\x0cLoadResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x17\n\x0freplaced_sha256\x18\x03 \x01(\t\"\x1d\n\rUnloadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x10\n\x0eUnloadResponse2\x96\x01\n\x0cModelControl\x12?\n\x04Load\x12\x1a.skipstream.v1.LoadRequest\x1a\x1b.skipstream.v1.LoadResponse\x12\x45\n\x06Unload\x12\x1c.skipstream.v1.UnloadRequest\x1a\x1d.skipstream.v1.UnloadResponseB\x15\n\x11\x64\x65v.skipstream.v1P\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,13 +33,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\021dev.skipstream.v1P\001'
   _globals['_LOADREQUEST']._serialized_start=52
-  _globals['_LOADREQUEST']._serialized_end=93
-  _globals['_LOADRESPONSE']._serialized_start=95
-  _globals['_LOADRESPONSE']._serialized_end=139
-  _globals['_UNLOADREQUEST']._serialized_start=141
-  _globals['_UNLOADREQUEST']._serialized_end=170
-  _globals['_UNLOADRESPONSE']._serialized_start=172
-  _globals['_UNLOADRESPONSE']._serialized_end=188
-  _globals['_MODELCONTROL']._serialized_start=191
-  _globals['_MODELCONTROL']._serialized_end=341
+  _globals['_LOADREQUEST']._serialized_end=110
+  _globals['_LOADRESPONSE']._serialized_start=112
+  _globals['_LOADRESPONSE']._serialized_end=181
+  _globals['_UNLOADREQUEST']._serialized_start=183
+  _globals['_UNLOADREQUEST']._serialized_end=212
+  _globals['_UNLOADRESPONSE']._serialized_start=214
+  _globals['_UNLOADRESPONSE']._serialized_end=230
+  _globals['_MODELCONTROL']._serialized_start=233
+  _globals['_MODELCONTROL']._serialized_end=383
 # @@protoc_insertion_point(module_scope)
