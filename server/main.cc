@@ -45,11 +45,14 @@
 #include "server/metrics/metrics.h"
 #include "server/transport/model_reference.h"
 #include "server/transport/server.h"
+#include "server/warm_up.h"
 
 namespace skipstream {
 namespace {
 
 constexpr char kModelFileEnding[] = ".safetensors";
+constexpr int kMaxAutomaticBatch = 16;
+constexpr int kMaxAutomaticSlots = 256;
 
 struct Flags {
   std::string listen = "0.0.0.0:50051";
@@ -57,16 +60,15 @@ struct Flags {
   std::vector<std::string> models = {"nouns32"};
   std::string model_dir;
   std::string device = "auto";
-  int max_batch = 16;
-  int slots = 64;
+  int max_batch = 0;  // automatic
+  int slots = 0;      // automatic
   int threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   bool deterministic = false;
   Kernels kernels = Kernels::kAuto;
   std::optional<Precision> precision;
   double drain_timeout = 30;
   double warmup_budget = 5;
-  int64_t max_requests = Admission::Options().max_requests;
-  int64_t max_evaluations = Admission::Options().max_evaluations;
+  Admission::Options admission = {.max_evaluations = 0};  // automatic
   RequestLimits limits;
   int encode_threads = 1;
   bool enable_model_control = false;
@@ -145,9 +147,12 @@ void DefineFlags(CLI::App& app, Flags& flags) {
   option("device", flags.device,
          "What evaluates networks: cpu, cuda (all GPUs), some of them (cuda:0,cuda:1; each is a "
          "replica), or auto (GPUs if this build and this machine have them)");
-  option("max_batch", flags.max_batch, "Rows per network evaluation and device")
-      ->check(CLI::Range(1, 4096));
-  option("slots", flags.slots, "Images in flight per device")->check(CLI::Range(1, 65536));
+  option("max_batch", flags.max_batch,
+         "Rows per network evaluation and device; 0: for each model as many as its warm-up finds "
+         "worth while, up to 16")
+      ->check(CLI::Range(0, 4096));
+  option("slots", flags.slots, "Images in flight per device; 0: what 1 GiB holds, up to 256")
+      ->check(CLI::Range(0, 65536));
   option("threads", flags.threads, "Threads of evaluations")->check(CLI::Range(1, 1024));
   flag("deterministic", flags.deterministic,
        "Byte-identical images whatever the load, and float32 unless --precision says otherwise; "
@@ -167,11 +172,15 @@ void DefineFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::Range(0.0, 86400.0));
   option("warmup_budget", flags.warmup_budget, "Seconds for measuring the batch sizes at start")
       ->check(CLI::Range(0.0, 3600.0));
-  option("max_requests", flags.max_requests, "Requests accepted at a time")
+  option("max_requests", flags.admission.max_requests, "Requests accepted at a time")
       ->check(CLI::Range(int64_t{1}, int64_t{1'000'000}));
-  option("max_evaluations", flags.max_evaluations,
-         "Rows (network evaluations, guided ones twice) that accepted requests may add up to")
-      ->check(CLI::Range(int64_t{1}, int64_t{1'000'000'000}));
+  option("max_evaluations", flags.admission.max_evaluations,
+         "Rows (network evaluations, guided ones twice) that accepted requests may add up to; 0: "
+         "what the default model's warm-up says takes five minutes, or the largest request")
+      ->check(CLI::Range(int64_t{0}, int64_t{1'000'000'000}));
+  option("max_bytes", flags.admission.max_bytes,
+         "Memory that accepted requests and their results may add up to")
+      ->check(CLI::Range(int64_t{1} << 20, int64_t{1} << 50));
   option("max_count", flags.limits.max_count, "Images per request")->check(CLI::Range(1, 1024));
   // At least the NFE of a request that does not say; at most what a priority class outranks, with
   // two rows per guided evaluation.
@@ -210,6 +219,9 @@ absl::StatusOr<ModelFile> FindModelFile(const std::string& name_or_file,
   return file;
 }
 
+absl::Status WarmUp(const Flags& flags, const ModelFile& file, StepExecutor& executor,
+                    const LoadedModel& model);
+
 absl::Status LoadModels(const Flags& flags, StepExecutor& executor, ModelRegistry& models) {
   for (const std::string& name_or_file : flags.models) {
     const absl::StatusOr<ModelFile> file = FindModelFile(name_or_file, flags.model_dir);
@@ -227,22 +239,58 @@ absl::Status LoadModels(const Flags& flags, StepExecutor& executor, ModelRegistr
         file->name, info.preconditioning, info.architecture, info.width, info.height, info.channels,
         info.num_classes, info.num_skips, info.parameter_count, Name(info.form.kernels),
         Name(info.form.precision), info.sha256);
+    if (absl::Status warm = WarmUp(flags, *file, executor, **model); !warm.ok()) return warm;
     if (absl::Status added = models.Add(*std::move(model)); !added.ok()) return added;
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<BucketTiming>> WarmUp(StepExecutor& executor, NetworkId network,
-                                                 absl::Duration budget) {
-  absl::StatusOr<std::vector<BucketTiming>> profile = executor.WarmUp(network, budget);
-  if (!profile.ok()) return profile.status();
+// Warms the model up and says how long its evaluations take.
+absl::Status WarmUp(const Flags& flags, const ModelFile& file, StepExecutor& executor,
+                    const LoadedModel& model) {
+  const ProfileCache cache(file.path, absl::StrCat(SKIPSTREAM_VERSION, " ", flags.device, " ",
+                                                   flags.threads, DescribeProcessor()));
+  const absl::StatusOr<WarmUpResult> warm =
+      WarmUpModel(executor, model, absl::Seconds(flags.warmup_budget), cache);
+  if (!warm.ok()) return warm.status();
   const std::string table =
-      absl::StrJoin(*profile, ", ", [](std::string* out, const BucketTiming& bucket) {
+      absl::StrJoin(warm->profile, ", ", [](std::string* out, const BucketTiming& bucket) {
         absl::StrAppend(out, bucket.rows, " -> ",
                         fmt::format("{:.2f}", absl::ToDoubleMilliseconds(bucket.duration)));
       });
-  spdlog::info("evaluation time, rows -> ms: {}", table);
-  return profile;
+  spdlog::info("model {}: evaluation time{}, rows -> ms: {}; up to {} rows at a time", file.name,
+               warm->from_cache ? " (kept from an earlier start)" : "", table,
+               flags.max_batch == 0 ? model.cost().Knee() : flags.max_batch);
+  if (!warm->cached.ok()) {
+    spdlog::info("the next start measures again: {}", std::string(warm->cached.message()));
+  }
+  return absl::OkStatus();
+}
+
+// Images in flight, by what their registers take.
+int ChooseSlots(const Flags& flags, const ModelRegistry& models) {
+  if (flags.slots != 0) return flags.slots;
+  constexpr int64_t kMemory = int64_t{1} << 30;
+  int64_t largest = 1;
+  for (const auto& model : models.List()) {
+    const NetworkInfo& info = model->info();
+    const int64_t values = int64_t{info.channels} * info.height * info.width;
+    // Registers, what is gathered, and the next state of three of them.
+    largest = std::max(largest, (kNumRegisters + 1 + kNumUpdateRows) * values *
+                                    static_cast<int64_t>(sizeof(double)));
+  }
+  return static_cast<int>(std::clamp<int64_t>(kMemory / largest, 4, kMaxAutomaticSlots));
+}
+
+int64_t ChooseMaxEvaluations(const Flags& flags, const LoadedModel& default_model) {
+  if (flags.admission.max_evaluations != 0) return flags.admission.max_evaluations;
+  constexpr absl::Duration kLongestQueue = absl::Minutes(5);
+  constexpr int64_t kMany = 1'000'000;
+  const absl::Duration time =
+      default_model.cost().EstimateDuration(kMany, default_model.cost().Knee());
+  const auto affordable = static_cast<int64_t>(kMany * absl::FDivDuration(kLongestQueue, time));
+  // Two rows an evaluation: guidance.
+  return std::max(affordable, int64_t{2} * flags.limits.max_count * flags.limits.max_nfe);
 }
 
 // SIGTERM and SIGINT, taken by a thread instead of a handler. Made before any other thread, so that
@@ -297,18 +345,18 @@ void Drain(Server& server, absl::Duration timeout) {
   }
 }
 
-absl::Status Serve(const Flags& flags, Signals& signals) {
+absl::Status Serve(Flags flags, Signals& signals) {
   // Objects in the order of their lives: what comes later uses what comes before.
   const auto registry = std::make_shared<prometheus::Registry>();
   ServerMetrics metrics(*registry, SKIPSTREAM_VERSION);
   const RealClock clock;
-  absl::StatusOr<std::unique_ptr<StepExecutor>> executor =
-      CreateExecutorOn(flags.device, {.max_batch = flags.max_batch,
-                                      .num_slots = flags.slots,
-                                      .threads = flags.threads,
-                                      .deterministic = flags.deterministic,
-                                      .kernels = flags.kernels,
-                                      .precision = flags.precision});
+  absl::StatusOr<std::unique_ptr<StepExecutor>> executor = CreateExecutorOn(
+      flags.device, {.max_batch = flags.max_batch == 0 ? kMaxAutomaticBatch : flags.max_batch,
+                     .num_slots = flags.slots == 0 ? kMaxAutomaticSlots : flags.slots,
+                     .threads = flags.threads,
+                     .deterministic = flags.deterministic,
+                     .kernels = flags.kernels,
+                     .precision = flags.precision});
   if (!executor.ok()) {
     return absl::Status(executor.status().code(),
                         absl::StrCat("--device ", flags.device, ": ", executor.status().message()));
@@ -318,20 +366,10 @@ absl::Status Serve(const Flags& flags, Signals& signals) {
 
   const auto default_model = models.Find("");
   if (!default_model.ok()) return default_model.status();
-  absl::StatusOr<std::vector<BucketTiming>> profile =
-      WarmUp(**executor, (*default_model)->network(), absl::Seconds(flags.warmup_budget));
-  if (!profile.ok()) return profile.status();
-
-  // The door comes before the engine, whose jobs hold its tickets, and asks it only once it is
-  // there.
-  const EngineThread* engine_behind = nullptr;
-  Admission admission(
-      {.max_requests = flags.max_requests, .max_evaluations = flags.max_evaluations},
-      [&engine_behind](int64_t evaluations) {
-        return engine_behind->EstimateDuration(evaluations);
-      });
-  EngineThread engine({.profile = *std::move(profile)}, **executor, clock, &metrics.engine);
-  engine_behind = &engine;
+  flags.admission.max_evaluations = ChooseMaxEvaluations(flags, **default_model);
+  Admission admission(flags.admission);
+  EngineThread engine({.max_batch = flags.max_batch, .max_slots = ChooseSlots(flags, models)},
+                      **executor, clock, &metrics.engine);
 
   absl::StatusOr<std::unique_ptr<Server>> server =
       Server::Start({.listen = flags.listen,

@@ -35,11 +35,12 @@ v1::GenerateRequest ToProto(const LoopbackServer::Request& request) {
 // Put together as the server's main() does. Members are destroyed from the last to the first.
 class LoopbackServer::Impl {
  public:
-  Impl(StepExecutor& executor, std::vector<BucketTiming> profile)
+  explicit Impl(StepExecutor& executor)
       : metrics_(registry_, "bench"),
         models_(&metrics_.models),
-        engine_({.profile = std::move(profile)}, executor, clock_, &metrics_.engine),
-        admission_({}, [this](int64_t rows) { return engine_.EstimateDuration(rows); }) {}
+        // As large as the loop's, whatever is worth while.
+        engine_({.max_batch = executor.max_batch()}, executor, clock_, &metrics_.engine),
+        admission_(Admission::Options()) {}
 
   absl::Status Start(StepExecutor& executor, std::shared_ptr<const LoadedModel> model) {
     if (absl::Status status = models_.Add(std::move(model)); !status.ok()) return status;
@@ -87,7 +88,8 @@ absl::StatusOr<std::unique_ptr<LoopbackServer>> LoopbackServer::Start(StepExecut
   if (!model.ok()) return model.status();
   absl::StatusOr<std::vector<BucketTiming>> profile = executor.WarmUp((*model)->network(), warm_up);
   if (!profile.ok()) return profile.status();
-  auto impl = std::make_unique<Impl>(executor, *std::move(profile));
+  if (absl::Status set = (*model)->cost().SetProfile(*profile); !set.ok()) return set;
+  auto impl = std::make_unique<Impl>(executor);
   if (absl::Status status = impl->Start(executor, *std::move(model)); !status.ok()) return status;
   return std::unique_ptr<LoopbackServer>(new LoopbackServer(std::move(impl)));
 }

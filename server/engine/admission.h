@@ -3,14 +3,18 @@
 #ifndef SKIPSTREAM_SERVER_ENGINE_ADMISSION_H_
 #define SKIPSTREAM_SERVER_ENGINE_ADMISSION_H_
 
+#include <array>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/engine/tenant.h"
 
 namespace skipstream {
 
@@ -29,46 +33,72 @@ class AdmissionTicket {
   std::shared_ptr<const void> share_;  // gives itself back
 };
 
+// What a request takes of the bounds.
+struct AdmissionRequest {
+  std::shared_ptr<const Tenant> tenant;  // not null
+  int64_t evaluations = 0;               // rows, whether evaluated yet or not
+  int64_t bytes = 0;                     // of memory while it is served, at most
+  // How long it takes until so many evaluations are done, for RetryAfter. Thread-safe.
+  std::function<absl::Duration(int64_t)> time_of = nullptr;
+};
+
 // Thread-safe. Outlives its tickets.
 class Admission {
  public:
   struct Options {
-    // Accepted requests whose results have not all left.
+    // Accepted requests whose results have not all left; what they cost and hold in total.
     int64_t max_requests = 1024;
-    // Rows that accepted requests cost in total, whether evaluated yet or not.
     int64_t max_evaluations = 200'000;
+    int64_t max_bytes = int64_t{4} << 30;
+    // This part of every bound goes only to tenants that hold less than an equal share of it,
+    // counted with one tenant more than there are: who floods the server leaves room for others.
+    // 0 to 1.
+    double reserved_for_others = 0.0;
   };
 
-  // `retry_after(evaluations)` estimates how long it takes until that many evaluations are done; it
-  // is called on the refused thread and must be thread-safe.
-  Admission(const Options& options, std::function<absl::Duration(int64_t)> retry_after);
+  explicit Admission(const Options& options) : options_(options) {}
 
-  // Takes one request of `evaluations` rows, or refuses:
-  //   RESOURCE_EXHAUSTED  reason QUEUE_FULL, with RetryAfter; without RetryAfter and with reason
-  //                       REQUEST_TOO_LARGE if the request alone is over the bound
+  // Takes the request, or refuses:
+  //   RESOURCE_EXHAUSTED  reason QUEUE_FULL, with RetryAfter; TENANT_QUOTA, with RetryAfter, if
+  //   only
+  //                       its tenant's own bounds are in the way; REQUEST_TOO_LARGE, without, if it
+  //                       is over a bound by itself
   //   UNAVAILABLE         reason DRAINING once Close() was called
-  absl::StatusOr<AdmissionTicket> Admit(int64_t evaluations);
+  absl::StatusOr<AdmissionTicket> Admit(const AdmissionRequest& request);
 
-  // OK if Admit would take such a request now, else its refusal. Takes nothing.
-  absl::Status Check(int64_t evaluations) const;
+  // OK if Admit would take the request now, else its refusal. Takes nothing.
+  absl::Status Check(const AdmissionRequest& request) const;
 
   // Refuses everything from now on; what was accepted goes on.
   void Close();
 
   int64_t outstanding_requests() const;
   int64_t outstanding_evaluations() const;
+  int64_t outstanding_bytes() const;
 
  private:
+  // What somebody has accepted, or may have.
+  struct Amounts {
+    int64_t requests = 0;
+    int64_t evaluations = 0;
+    int64_t bytes = 0;
+
+    Amounts& operator+=(const Amounts& other);
+    Amounts& operator-=(const Amounts& other);
+  };
+  struct Bound;
+
   // Why such a request is refused now; OK if it is not. Needs mutex_.
-  absl::Status Refusal(int64_t evaluations) const;
-  void Release(int64_t evaluations);
+  absl::Status Refusal(const AdmissionRequest& request) const;
+  // Needs mutex_.
+  std::array<Bound, 3> BoundsFor(const AdmissionRequest& request) const;
+  void Release(const std::string& tenant, const Amounts& amounts);
 
   const Options options_;
-  const std::function<absl::Duration(int64_t)> retry_after_;
   mutable std::mutex mutex_;
   bool closed_ = false;
-  int64_t requests_ = 0;
-  int64_t evaluations_ = 0;
+  Amounts total_;
+  std::map<std::string, Amounts> tenants_;  // those that hold something, by name
 };
 
 }  // namespace skipstream

@@ -2,13 +2,38 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
+
 namespace skipstream {
 
-CostModel::CostModel(const std::vector<BucketTiming>& profile, int max_batch) {
-  for (const BucketTiming& timing : profile) buckets_.push_back({timing.rows, timing.duration});
-  if (!buckets_.empty()) return;
+CostModel::CostModel(int max_batch) : knee_(max_batch) {
   for (int rows = 1; rows < max_batch; rows *= 2) buckets_.push_back({rows, absl::ZeroDuration()});
   buckets_.push_back({max_batch, absl::ZeroDuration()});
+}
+
+absl::Status CostModel::SetProfile(const std::vector<BucketTiming>& profile) {
+  std::lock_guard lock(mutex_);
+  bool valid = profile.size() == buckets_.size();
+  for (size_t i = 0; valid && i < profile.size(); ++i) {
+    valid = profile[i].rows == buckets_[i].rows && profile[i].duration > absl::ZeroDuration();
+  }
+  if (!valid) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a profile must have a positive duration for 1, 2, 4, ... ",
+                     buckets_.back().rows, " rows"));
+  }
+  double best = 0.0;  // rows per second
+  const auto throughput = [](const Bucket& bucket) {
+    return bucket.rows / absl::ToDoubleSeconds(bucket.time);
+  };
+  for (size_t i = 0; i < profile.size(); ++i) {
+    buckets_[i].time = profile[i].duration;
+    best = std::max(best, throughput(buckets_[i]));
+  }
+  knee_ = std::find_if(buckets_.begin(), buckets_.end(), [&](const Bucket& bucket) {
+            return throughput(bucket) >= kKneeThroughput * best;
+          })->rows;
+  return absl::OkStatus();
 }
 
 size_t CostModel::IndexOf(int rows) const {
@@ -32,25 +57,41 @@ std::vector<int> CostModel::Buckets() const {
   return rows;
 }
 
-absl::Duration CostModel::BatchTime(int rows) const {
+int CostModel::Knee() const {
   std::lock_guard lock(mutex_);
-  return buckets_[IndexOf(rows)].time;
+  return knee_;
 }
 
-absl::Duration CostModel::EstimateDuration(int64_t evaluations) const {
+absl::Duration CostModel::TimeOf(size_t index) const {
+  const auto known = [&](size_t i) { return buckets_[i].time > absl::ZeroDuration(); };
+  if (known(index)) return buckets_[index].time;
+  size_t below = index;
+  while (below > 0 && !known(below)) --below;
+  size_t above = index;
+  while (above + 1 < buckets_.size() && !known(above)) ++above;
+  if (!known(below)) return buckets_[above].time;  // no less is known to be faster
+  const Bucket& low = buckets_[below];
+  if (!known(above)) return low.time * buckets_[index].rows / low.rows;
+  const Bucket& high = buckets_[above];
+  return low.time +
+         (high.time - low.time) * (buckets_[index].rows - low.rows) / (high.rows - low.rows);
+}
+
+absl::Duration CostModel::BatchTime(int rows) const {
+  std::lock_guard lock(mutex_);
+  return TimeOf(IndexOf(rows));
+}
+
+absl::Duration CostModel::EstimateDuration(int64_t evaluations, int max_batch) const {
   std::lock_guard lock(mutex_);
   absl::Duration per_row = absl::InfiniteDuration();
   for (const Bucket& bucket : buckets_) {
-    if (bucket.time > absl::ZeroDuration()) per_row = std::min(per_row, bucket.time / bucket.rows);
+    const bool allowed = bucket.rows <= max_batch || &bucket == &buckets_[IndexOf(max_batch)];
+    if (bucket.time > absl::ZeroDuration() && allowed) {
+      per_row = std::min(per_row, bucket.time / std::min(bucket.rows, max_batch));
+    }
   }
   return per_row == absl::InfiniteDuration() ? absl::ZeroDuration() : per_row * evaluations;
-}
-
-absl::Duration CostModel::EstimateRequest(int64_t evaluations_ahead, int samples,
-                                          int rows_per_sample) const {
-  const absl::Duration by_throughput = EstimateDuration(int64_t{samples} * rows_per_sample);
-  const absl::Duration by_latency = BatchTime(samples) * rows_per_sample;
-  return EstimateDuration(evaluations_ahead) + std::max(by_throughput, by_latency);
 }
 
 }  // namespace skipstream

@@ -1,5 +1,5 @@
-// How long evaluations take on this device: the warm-up's measurements, kept current by what
-// batches really took.
+// How long evaluations of one network take on this device: the warm-up's measurements, kept current
+// by what batches really took.
 #ifndef SKIPSTREAM_SERVER_ENGINE_COST_MODEL_H_
 #define SKIPSTREAM_SERVER_ENGINE_COST_MODEL_H_
 
@@ -8,20 +8,29 @@
 #include <mutex>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "model/step_executor.h"
 
 namespace skipstream {
 
 // Thread-safe. Batches are grouped in buckets by their number of rows; per bucket an exponentially
-// weighted mean (kWeight per batch) starts from the profile.
+// weighted mean (kWeight per batch) starts from the profile. A bucket nothing is known of lies on
+// the line between its neighbours.
 class CostModel {
  public:
   static constexpr double kWeight = 0.1;
+  // The knee is the smallest batch that has this share of the best throughput: a larger one only
+  // makes everybody in it wait longer.
+  static constexpr double kKneeThroughput = 0.9;
 
-  // `profile` is what StepExecutor::WarmUp returned, or empty: then the buckets are 1, 2, 4, ...,
-  // max_batch, and nothing is known until batches have run.
-  CostModel(const std::vector<BucketTiming>& profile, int max_batch);
+  // The buckets are 1, 2, 4, ..., max_batch, and nothing is known until there is a profile or
+  // batches have run.
+  explicit CostModel(int max_batch);
+
+  // Starts again from what StepExecutor::WarmUp measured. InvalidArgument, changing nothing, unless
+  // rows ascend to max_batch and every duration is positive.
+  absl::Status SetProfile(const std::vector<BucketTiming>& profile);
 
   // A batch of `rows` rows kept the device busy for `busy`. Times that are not positive are
   // ignored.
@@ -31,16 +40,15 @@ class CostModel {
   int BucketOf(int rows) const;
   std::vector<int> Buckets() const;  // ascending
 
-  // Time of one batch of `rows` rows; zero while its bucket is unknown.
+  // Rows a batch should hold: the knee of the profile's curve, max_batch without a profile.
+  int Knee() const;
+
+  // Time of one batch of `rows` rows; zero while nothing is known.
   absl::Duration BatchTime(int rows) const;
 
-  // Time for that many rows at the best known throughput of any bucket; zero while none is known.
-  absl::Duration EstimateDuration(int64_t evaluations) const;
-
-  // Time until a request of `samples` samples with `rows_per_sample` rows each is done, when
-  // `evaluations_ahead` rows come first: the throughput bound, but never less than the sample's
-  // rows one after the other in batches of its own request.
-  absl::Duration EstimateRequest(int64_t evaluations_ahead, int samples, int rows_per_sample) const;
+  // Time for that many rows in batches of at most `max_batch` rows at the best known throughput of
+  // any bucket; zero while nothing is known.
+  absl::Duration EstimateDuration(int64_t evaluations, int max_batch) const;
 
  private:
   struct Bucket {
@@ -49,9 +57,11 @@ class CostModel {
   };
 
   size_t IndexOf(int rows) const;
+  absl::Duration TimeOf(size_t index) const;  // needs mutex_
 
-  mutable std::mutex mutex_;     // guards the times; the rows never change
-  std::vector<Bucket> buckets_;  // ascending in rows, not empty
+  mutable std::mutex mutex_;
+  std::vector<Bucket> buckets_;  // ascending in rows, which never change; not empty
+  int knee_;
 };
 
 }  // namespace skipstream

@@ -5,9 +5,39 @@
 
 #include "absl/strings/str_cat.h"
 #include "prometheus/registry.h"
+#include "server/engine/completion_estimate.h"
 #include "server/engine/error_details.h"
 
 namespace skipstream {
+namespace {
+
+// Waiting times are estimates: a full queue would otherwise be full of jobs that are just too late.
+constexpr double kWaitMargin = 0.15;
+
+// OK if a job can be done in the time that is left: `alone` on an idle device, `now` with what has
+// to be done before it.
+absl::Status CheckDeadline(absl::Duration left, absl::Duration alone, absl::Duration now) {
+  now += kWaitMargin * std::max(now - alone, absl::ZeroDuration());
+  if (std::max(alone, now) <= left) return absl::OkStatus();
+  const bool is_hopeless = alone > left;
+  absl::Status status = absl::ResourceExhaustedError(absl::StrCat(
+      "the deadline leaves ", absl::FormatDuration(left), ", and the request takes about ",
+      absl::FormatDuration(is_hopeless ? alone : now),
+      is_hopeless ? " even if nobody else is served; allow more time, or ask for fewer "
+                    "evaluations or images"
+                  : " with what was accepted before"));
+  SetReason(status, kDeadlineUnreachable);
+  if (!is_hopeless) SetRetryAfter(status, now - left);
+  return status;
+}
+
+RequestWork WorkOf(const GenerationJob& spec, const Scheduler::Ready& ready) {
+  return {.samples = static_cast<int>(spec.samples.size()),
+          .rows_per_sample = spec.plan->rows(),
+          .rows_per_step = ready.rows};
+}
+
+}  // namespace
 
 struct Engine::UnexposedMetrics {
   prometheus::Registry registry;
@@ -30,13 +60,10 @@ absl::Status Engine::Options::Validate() const {
   if (scheduler.rows_per_priority_class < 0) {
     return absl::InvalidArgumentError("scheduler.rows_per_priority_class must not be negative");
   }
-  int previous_rows = 0;
-  for (const BucketTiming& timing : profile) {
-    if (timing.rows <= previous_rows || timing.duration <= absl::ZeroDuration()) {
-      return absl::InvalidArgumentError(
-          "profile must have ascending rows, each with a positive duration");
-    }
-    previous_rows = timing.rows;
+  if (max_slots < 0) return absl::InvalidArgumentError("max_slots must not be negative");
+  if (max_batch < 0) return absl::InvalidArgumentError("max_batch must not be negative");
+  if (scheduler.reserved_slots < 0) {
+    return absl::InvalidArgumentError("scheduler.reserved_slots must not be negative");
   }
   return absl::OkStatus();
 }
@@ -44,14 +71,17 @@ absl::Status Engine::Options::Validate() const {
 Engine::Engine(const Options& options, StepExecutor& executor, const Clock& clock,
                EngineMetrics* metrics)
     : options_(options),
+      num_slots_(options.max_slots == 0 ? executor.num_slots()
+                                        : std::min(options.max_slots, executor.num_slots())),
       executor_(executor),
       clock_(clock),
       unexposed_metrics_(metrics == nullptr ? std::make_unique<UnexposedMetrics>() : nullptr),
       metrics_(metrics == nullptr ? unexposed_metrics_->metrics : *metrics),
-      cost_model_(options.profile, executor.max_batch()),
-      scheduler_(options.scheduler) {
-  metrics_.slots.Set(executor.num_slots());
-  for (int rows : cost_model_.Buckets()) metrics_.evaluation_seconds.With({absl::StrCat(rows)});
+      scheduler_(options.scheduler, num_slots_) {
+  metrics_.slots.Set(num_slots_);
+  for (int rows : CostModel(executor.max_batch()).Buckets()) {
+    metrics_.evaluation_seconds.With({absl::StrCat(rows)});
+  }
 }
 
 Engine::~Engine() = default;
@@ -66,29 +96,75 @@ void Engine::AddJob(JobId id, GenerationJob spec) {
   job.spec = std::move(spec);
   job.accepted = now;
   job.rows_per_sample = job.spec.plan->rows();
+  ++waiting_jobs_;
+
+  Sample first;
+  first.job = &job;
+  const Scheduler::Entry entry = EntryOf(job, ReadyRows(first));
+  std::optional<absl::Duration> by_deadline;
+  if (entry.deadline != absl::InfiniteFuture()) {
+    by_deadline = TimeBehind(scheduler_.AheadByDeadline(entry), job, entry);
+    const absl::Status status =
+        CheckDeadline(entry.deadline - now, TimeAlone(job, entry), *by_deadline);
+    if (!status.ok()) {
+      FinishJob(id, status);
+      return;
+    }
+  }
   job.images = &metrics_.images.With({job.spec.model->name()});
   job.evaluations[0] = &metrics_.evaluations.With({job.spec.model->name()});
   if (job.spec.guide) job.evaluations[1] = &metrics_.evaluations.With({job.spec.guide->name()});
+  job.tenant_evaluations = &metrics_.tenant_evaluations.With({job.spec.tenant->name});
 
   AcceptedInfo info;
   info.requests_ahead = static_cast<int64_t>(jobs_.size()) - 1;
   info.evaluations_ahead = outstanding_rows_;
-  info.estimate = cost_model_.EstimateRequest(outstanding_rows_, num_samples, job.rows_per_sample);
+  info.estimate = TimeBehind(scheduler_.AheadByRank(entry), job, entry);
+  // It is served by rank until it is at risk.
+  if (by_deadline) info.estimate = std::min(info.estimate, *by_deadline);
 
   for (int i = 0; i < num_samples; ++i) {
     const SampleId sample = next_sample_++;
     samples_[sample].job = &job;
     samples_[sample].index = i;
     job.open.push_back(sample);
-    scheduler_.Add(sample, {.ready = ReadyRows(samples_[sample]),
-                            .priority = job.spec.priority,
-                            .accepted = now,
-                            .remaining_rows = job.rows_per_sample});
+    scheduler_.Add(sample, entry);
   }
   outstanding_rows_ += int64_t{num_samples} * job.rows_per_sample;
-  ++waiting_jobs_;
   if (job.spec.deadline != absl::InfiniteFuture()) deadlines_.insert({job.spec.deadline, id});
   job.spec.sink->OnAccepted(info);
+}
+
+Scheduler::Entry Engine::EntryOf(const Job& job, const Scheduler::Ready& ready) const {
+  const CostModel& cost = job.spec.model->cost();
+  // The samples of a job share its deadline: more of them than a batch holds take turns.
+  const double turns =
+      std::max(1.0, static_cast<double>(job.spec.samples.size() * ready.rows) / ready.max_batch);
+  return {.ready = ready,
+          .priority = job.spec.priority,
+          .accepted = job.accepted,
+          .remaining_rows = job.rows_per_sample,
+          .tenant = job.spec.tenant,
+          .deadline = job.spec.deadline,
+          .time_per_row = turns * cost.BatchTime(ready.max_batch) / ready.rows,
+          .device_time_per_row = cost.BatchTime(ready.max_batch) / ready.max_batch};
+}
+
+absl::Duration Engine::TimeAlone(const Job& job, const Scheduler::Entry& entry) const {
+  return EstimateCompletion(job.spec.model->cost(), entry.ready.max_batch, absl::ZeroDuration(), {},
+                            WorkOf(job.spec, entry.ready));
+}
+
+absl::Duration Engine::TimeBehind(const Scheduler::WorkAhead& ahead, const Job& job,
+                                  const Scheduler::Entry& entry) const {
+  const CostModel& cost = job.spec.model->cost();
+  // One batch of those in flight is half done on average.
+  absl::Duration before = ahead.other_time;
+  if (!batches_.empty()) {
+    before += (static_cast<double>(batches_.size()) - 0.5) * cost.BatchTime(entry.ready.max_batch);
+  }
+  return EstimateCompletion(cost, entry.ready.max_batch, before, ahead.samples,
+                            WorkOf(job.spec, entry.ready));
 }
 
 void Engine::CancelJob(JobId id) { StopJob(id, absl::CancelledError("the request was cancelled")); }
@@ -151,8 +227,8 @@ void Engine::Step() {
 }
 
 bool Engine::SubmitBatch(absl::Time now) {
-  const int free_slots = slot_retry_at_ > now ? 0 : executor_.num_slots() - slots_in_use_;
-  const std::vector<Scheduler::Share> picked = scheduler_.Pick(executor_.max_batch(), free_slots);
+  const int free_slots = slot_retry_at_ > now ? 0 : num_slots_ - slots_in_use_;
+  const std::vector<Scheduler::Share> picked = scheduler_.Pick(now, free_slots);
   if (picked.empty()) return false;
 
   StepBatch batch;
@@ -171,16 +247,19 @@ bool Engine::SubmitBatch(absl::Time now) {
                             .plan = spec.plan,
                             .step = sample.next_step,
                             .term = term});
-      in_flight.rows.push_back({id, term + 1 == static_cast<int>(terms.size())});
+      in_flight.rows.push_back({.sample = id,
+                                .ends_step = term + 1 == static_cast<int>(terms.size()),
+                                .tenant_evaluations = sample.job->tenant_evaluations});
     }
     const DenoiserTerm& first = terms[sample.next_term];
-    batch.network = NetworkOf(*sample.job, first);
+    in_flight.model = ModelOf(*sample.job, first);
     in_flight.evaluations = sample.job->evaluations[first.network];
   }
   // Nobody got a slot or everybody failed to start: others may have a row.
   if (batch.rows.empty()) return true;
 
   batch.id = next_operation_++;
+  batch.network = in_flight.model->network();
   metrics_.batch_rows.Observe(static_cast<double>(batch.rows.size()));
   batches_[batch.id] = std::move(in_flight);
   executor_.Submit(std::move(batch));
@@ -217,20 +296,28 @@ bool Engine::StartSample(SampleId id, absl::Time now) {
   return true;
 }
 
-NetworkId Engine::NetworkOf(const Job& job, const DenoiserTerm& term) const {
-  return (term.network == 0 ? job.spec.model : job.spec.guide)->network();
+const std::shared_ptr<const LoadedModel>& Engine::ModelOf(const Job& job,
+                                                          const DenoiserTerm& term) {
+  return term.network == 0 ? job.spec.model : job.spec.guide;
+}
+
+int Engine::MaxBatch(const LoadedModel& model) const {
+  if (options_.max_batch == 0) return model.cost().Knee();
+  return std::min(options_.max_batch, executor_.max_batch());
 }
 
 Scheduler::Ready Engine::ReadyRows(const Sample& sample) const {
   const std::vector<SolverStep>& steps = sample.job->spec.plan->steps;
   if (sample.next_step == static_cast<int>(steps.size())) return {};
   const std::vector<DenoiserTerm>& terms = steps[sample.next_step].terms;
-  const NetworkId network = NetworkOf(*sample.job, terms[sample.next_term]);
+  const LoadedModel& model = *ModelOf(*sample.job, terms[sample.next_term]);
   const auto first = terms.begin() + sample.next_term;
   const auto last = std::find_if(first, terms.end(), [&](const DenoiserTerm& term) {
-    return NetworkOf(*sample.job, term) != network;
+    return ModelOf(*sample.job, term)->network() != model.network();
   });
-  return {.network = network, .rows = static_cast<int>(last - first)};
+  return {.network = model.network(),
+          .rows = static_cast<int>(last - first),
+          .max_batch = MaxBatch(model)};
 }
 
 void Engine::AdvancePastSubmittedRows(SampleId id, int rows) {
@@ -285,11 +372,13 @@ void Engine::OnBatchDone(const BatchResult& result) {
     return;
   }
   const int rows = static_cast<int>(batch.rows.size());
-  cost_model_.Record(rows, result.busy);
+  CostModel& cost = batch.model->cost();
+  cost.Record(rows, result.busy);
   batch.evaluations->Increment(rows);
-  metrics_.evaluation_seconds.With({absl::StrCat(cost_model_.BucketOf(rows))})
+  metrics_.evaluation_seconds.With({absl::StrCat(cost.BucketOf(rows))})
       .Observe(absl::ToDoubleSeconds(result.busy));
   for (int i = 0; i < rows; ++i) {
+    batch.rows[i].tenant_evaluations->Increment();
     if (result.row_status[i].ok()) {
       RowDone(batch.rows[i].sample, batch.rows[i].ends_step);
     } else {

@@ -19,12 +19,14 @@
 #include "model/step_executor.h"
 #include "prometheus/counter.h"
 #include "server/engine/clock.h"
-#include "server/engine/cost_model.h"
 #include "server/engine/generation_job.h"
 #include "server/engine/scheduler.h"
 #include "server/metrics/metrics.h"
 
 namespace skipstream {
+
+// The reason of a job that is refused because of its deadline.
+inline constexpr char kDeadlineUnreachable[] = "DEADLINE_UNREACHABLE";
 
 // Single-threaded and driven by calls: whoever owns it passes jobs, cancellations and the
 // executor's completions in, and calls Step() after each lot of them. Nothing blocks and nothing
@@ -41,13 +43,19 @@ namespace skipstream {
 // A sample that has ended early (cancelled, expired, failed) is forgotten at once and its slot
 // freed; completions of what it still had in flight find nobody and are dropped.
 //
+// A job whose deadline cannot be met, given the cost model and what is ahead of it, is refused when
+// it comes: RESOURCE_EXHAUSTED, reason kDeadlineUnreachable, with RetryAfter unless it could not be
+// met on an idle server either.
+//
 // Sinks and the health callback are called from inside the methods and must not call back.
 class Engine {
  public:
   struct Options {
-    // What StepExecutor::WarmUp measured; the start of the cost model. Empty: estimates are zero
-    // until batches have run.
-    std::vector<BucketTiming> profile = {};
+    // Rows per batch, at most the executor's max_batch(); 0: for each network the knee of its cost
+    // model.
+    int max_batch = 0;
+    // Samples that hold a slot at a time, at most the executor's num_slots(); 0: all of those.
+    int max_slots = 0;
     // So many failed batches in a row make the engine unhealthy. At least 1.
     int failures_until_unhealthy = 3;
     // An unhealthy engine counts as healthy again this long after its last failed batch, so that
@@ -71,7 +79,8 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Takes a job under an id never used before. Its sink hears OnAccepted now.
+  // Takes a job under an id never used before. Its sink hears OnAccepted now, or OnFinished if the
+  // job is refused.
   void AddJob(JobId id, GenerationJob spec);
 
   // Ends a job with CANCELLED; unknown ids are ignored.
@@ -96,7 +105,6 @@ class Engine {
   int64_t finished_jobs() const { return finished_jobs_; }  // ended in any way
   // True when the executor has reported everything that was submitted.
   bool executor_idle() const { return batches_.empty() && read_outs_.empty(); }
-  const CostModel& cost_model() const { return cost_model_; }
 
  private:
   struct Job {
@@ -111,6 +119,7 @@ class Engine {
     prometheus::Counter* images = nullptr;
     // Of the model and of the guide, by DenoiserTerm::network.
     std::array<prometheus::Counter*, 2> evaluations{};
+    prometheus::Counter* tenant_evaluations = nullptr;
   };
   struct Sample {
     Job* job = nullptr;
@@ -127,9 +136,11 @@ class Engine {
     struct Row {
       SampleId sample = 0;
       bool ends_step = false;
+      prometheus::Counter* tenant_evaluations = nullptr;
     };
     std::vector<Row> rows;
     prometheus::Counter* evaluations = nullptr;
+    std::shared_ptr<const LoadedModel> model;  // whose network it is
   };
   struct PendingReadOut {
     SampleId sample = 0;
@@ -141,7 +152,15 @@ class Engine {
   bool SubmitBatch(absl::Time now);
   // Allocates the sample's slot. False if there is none or the sample failed (it is gone then).
   bool StartSample(SampleId id, absl::Time now);
-  NetworkId NetworkOf(const Job& job, const DenoiserTerm& term) const;
+  static const std::shared_ptr<const LoadedModel>& ModelOf(const Job& job,
+                                                           const DenoiserTerm& term);
+  int MaxBatch(const LoadedModel& model) const;
+  // What the scheduler is told of a sample of the job.
+  Scheduler::Entry EntryOf(const Job& job, const Scheduler::Ready& ready) const;
+  // Until the last image of a job that comes now: on an idle device, or behind other work.
+  absl::Duration TimeAlone(const Job& job, const Scheduler::Entry& entry) const;
+  absl::Duration TimeBehind(const Scheduler::WorkAhead& ahead, const Job& job,
+                            const Scheduler::Entry& entry) const;
   // The rows of the sample's next step that can go into one batch: consecutive terms of one
   // network.
   Scheduler::Ready ReadyRows(const Sample& sample) const;
@@ -164,12 +183,12 @@ class Engine {
   void UpdateGauges();
 
   const Options options_;
+  const int num_slots_;
   StepExecutor& executor_;
   const Clock& clock_;
   struct UnexposedMetrics;  // stands in when the owner gave none
   std::unique_ptr<UnexposedMetrics> unexposed_metrics_;
   EngineMetrics& metrics_;
-  CostModel cost_model_;
   Scheduler scheduler_;
 
   std::unordered_map<JobId, Job> jobs_;

@@ -70,10 +70,6 @@ class EngineThread::Impl final : public ExecutorListener {
     health_callback_ = std::move(on_change);
   }
 
-  absl::Duration EstimateDuration(int64_t evaluations) const {
-    return engine_.cost_model().EstimateDuration(evaluations);
-  }
-
  private:
   // Notifies under the lock: once the engine's thread has the message, the poster is done with this
   // object, which the engine's thread may then be the last to use.
@@ -139,7 +135,7 @@ class EngineThread::Impl final : public ExecutorListener {
   }
 
   const Clock& clock_;
-  Engine engine_;  // the thread's, except for its cost model
+  Engine engine_;  // the thread's
   std::atomic<bool> healthy_ = true;
 
   std::mutex mutex_;  // guards everything below but the thread
@@ -170,10 +166,6 @@ bool EngineThread::healthy() const { return impl_->healthy(); }
 
 void EngineThread::SetHealthCallback(std::function<void(bool)> on_change) {
   impl_->SetHealthCallback(std::move(on_change));
-}
-
-absl::Duration EngineThread::EstimateDuration(int64_t evaluations) const {
-  return impl_->EstimateDuration(evaluations);
 }
 
 }  // namespace skipstream

@@ -40,9 +40,6 @@ class EngineThread {
   bool healthy() const;
   void SetHealthCallback(std::function<void(bool)> on_change);
 
-  // How long `evaluations` rows take at the measured throughput, on top of nothing else.
-  absl::Duration EstimateDuration(int64_t evaluations) const;
-
  private:
   class Impl;
   std::unique_ptr<Impl> impl_;

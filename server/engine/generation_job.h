@@ -12,6 +12,7 @@
 #include "model/step_executor.h"
 #include "server/engine/admission.h"
 #include "server/engine/model_registry.h"
+#include "server/engine/tenant.h"
 
 namespace skipstream {
 
@@ -32,9 +33,10 @@ struct SampleTimings {
 
 // Where the results of one job go. Called on the engine's thread, in the order
 //   OnAccepted, then any of OnProgress / OnPreview / OnImage / OnSampleFailed, then OnFinished,
-// so it must not block. `sample` is the index into GenerationJob::samples. Every sample that is not
-// cut short by OnFinished(error) ends in OnImage or OnSampleFailed exactly once. Evaluations of a
-// sample are counted as users count them (NFE: a guided call counts once).
+// or OnFinished alone for a job that is refused, so it must not block. `sample` is the index into
+// GenerationJob::samples. Every sample that is not cut short by OnFinished(error) ends in OnImage
+// or OnSampleFailed exactly once. Evaluations of a sample are counted as users count them (NFE: a
+// guided call counts once).
 class OutputSink {
  public:
   virtual ~OutputSink() = default;
@@ -44,7 +46,8 @@ class OutputSink {
   virtual void OnImage(int sample, Pixels pixels, const SampleTimings& timings) = 0;
   virtual void OnSampleFailed(int sample, const absl::Status& status) = 0;
   // Exactly once, last. OK when every sample was delivered; INTERNAL when some failed (the others
-  // were delivered); CANCELLED or DEADLINE_EXCEEDED when the job was stopped.
+  // were delivered); CANCELLED or DEADLINE_EXCEEDED when the job was stopped; RESOURCE_EXHAUSTED
+  // when it was refused.
   virtual void OnFinished(const absl::Status& status) = 0;
 };
 
@@ -65,6 +68,7 @@ struct GenerationJob {
   Priority priority = Priority::kNormal;
   int preview_every = 0;  // evaluations between previews; 0: none
   absl::Time deadline = absl::InfiniteFuture();
+  std::shared_ptr<const Tenant> tenant = std::make_shared<const Tenant>();
   AdmissionTicket ticket;
   std::shared_ptr<OutputSink> sink;
 };

@@ -36,7 +36,11 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> LoadedModel::Load(StepExecuto
 
 LoadedModel::LoadedModel(StepExecutor& executor, std::string name, NetworkId network,
                          NetworkInfo info)
-    : executor_(executor), name_(std::move(name)), network_(network), info_(std::move(info)) {}
+    : executor_(executor),
+      name_(std::move(name)),
+      network_(network),
+      info_(std::move(info)),
+      cost_(executor.max_batch()) {}
 
 LoadedModel::~LoadedModel() { executor_.UnloadNetwork(network_); }
 

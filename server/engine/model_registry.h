@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "model/network_info.h"
 #include "model/step_executor.h"
+#include "server/engine/cost_model.h"
 
 namespace skipstream {
 
@@ -31,6 +32,7 @@ class LoadedModel {
   const std::string& name() const { return name_; }
   const NetworkInfo& info() const { return info_; }
   NetworkId network() const { return network_; }
+  CostModel& cost() const { return cost_; }  // thread-safe
 
  private:
   LoadedModel(StepExecutor& executor, std::string name, NetworkId network, NetworkInfo info);
@@ -39,6 +41,7 @@ class LoadedModel {
   const std::string name_;
   const NetworkId network_;
   const NetworkInfo info_;
+  mutable CostModel cost_;
 };
 
 // Thread-safe.

@@ -3,29 +3,76 @@
 #include <algorithm>
 
 namespace skipstream {
+namespace {
 
-Scheduler::Rank Scheduler::RankOf(SampleId sample, const Entry& entry) const {
+// Of times that are estimates.
+constexpr double kMargin = 1.5;
+
+constexpr SampleId kLastSample = ~SampleId{0};
+
+const Tenant kDefaultTenant;
+
+const Tenant& TenantIn(const Scheduler::Entry& entry) {
+  return entry.tenant ? *entry.tenant : kDefaultTenant;
+}
+
+}  // namespace
+
+absl::Time Scheduler::LatestStart(const Entry& entry) {
+  return entry.deadline - kMargin * entry.remaining_rows * entry.time_per_row;
+}
+
+Scheduler::Rank Scheduler::RankOf(SampleId sample, const Ranked& ranked) const {
+  const Entry& entry = ranked.entry;
+  if (ranked.at_risk) return {false, entry.deadline, sample};
   const int classes_below_high =
       static_cast<int>(Priority::kHigh) - static_cast<int>(entry.priority);
   const int64_t work =
       entry.remaining_rows + int64_t{options_.rows_per_priority_class} * classes_below_high;
-  return {entry.accepted + options_.ageing_per_row * work, sample};
+  return {true, entry.accepted + options_.ageing_per_row * work, sample};
 }
 
-void Scheduler::Insert(SampleId sample, const Ranked& ranked) {
-  Queues& queues = networks_[ranked.entry.ready.network];
-  (ranked.has_slot ? queues.running : queues.waiting).insert(RankOf(sample, ranked.entry));
+Scheduler::TenantQueues& Scheduler::TenantOf(const Entry& entry) {
+  const Tenant& tenant = TenantIn(entry);
+  const auto [it, is_new] = tenants_.try_emplace(tenant.name);
+  if (is_new) it->second.served = virtual_time_;
+  it->second.weight = tenant.weight;
+  return it->second;
 }
 
-void Scheduler::Erase(SampleId sample, const Ranked& ranked) {
-  const auto queues = networks_.find(ranked.entry.ready.network);
-  (ranked.has_slot ? queues->second.running : queues->second.waiting)
-      .erase(RankOf(sample, ranked.entry));
-  if (queues->second.running.empty() && queues->second.waiting.empty()) networks_.erase(queues);
+void Scheduler::Insert(SampleId sample, Ranked& ranked) {
+  const Entry& entry = ranked.entry;
+  Queues& queues = ranked.tenant->networks[entry.ready.network];
+  queues.max_batch = entry.ready.max_batch;
+  (ranked.has_slot ? queues.running : queues.waiting).insert(RankOf(sample, ranked));
+  if (!HasDeadline(entry)) return;
+  deadline_time_ += entry.remaining_rows * entry.device_time_per_row;
+  if (!ranked.at_risk) latest_starts_.insert({LatestStart(entry), sample});
+}
+
+void Scheduler::Erase(SampleId sample, Ranked& ranked) {
+  const Entry& entry = ranked.entry;
+  const auto queues = ranked.tenant->networks.find(entry.ready.network);
+  (ranked.has_slot ? queues->second.running : queues->second.waiting).erase(RankOf(sample, ranked));
+  if (queues->second.running.empty() && queues->second.waiting.empty()) {
+    ranked.tenant->networks.erase(queues);
+  }
+  if (!HasDeadline(entry)) return;
+  deadline_time_ -= entry.remaining_rows * entry.device_time_per_row;
+  latest_starts_.erase({LatestStart(entry), sample});
+}
+
+void Scheduler::Forget(SampleId sample) {
+  const auto it = samples_.find(sample);
+  TenantQueues* const tenant = it->second.tenant;
+  if (it->second.has_slot) --tenant->slots;
+  const std::string name = TenantIn(it->second.entry).name;
+  samples_.erase(it);
+  if (tenant->networks.empty()) tenants_.erase(name);
 }
 
 void Scheduler::Add(SampleId sample, const Entry& entry) {
-  const Ranked& ranked = samples_[sample] = {entry, /*has_slot=*/false};
+  Ranked& ranked = samples_[sample] = {.entry = entry, .tenant = &TenantOf(entry)};
   Insert(sample, ranked);
 }
 
@@ -33,60 +80,180 @@ void Scheduler::Remove(SampleId sample) {
   const auto it = samples_.find(sample);
   if (it == samples_.end()) return;
   Erase(sample, it->second);
-  samples_.erase(it);
+  Forget(sample);
+}
+
+void Scheduler::SetDeadline(SampleId sample, absl::Time deadline) {
+  const auto it = samples_.find(sample);
+  if (it == samples_.end()) return;
+  Erase(sample, it->second);
+  it->second.entry.deadline = deadline;
+  it->second.at_risk = false;
+  Insert(sample, it->second);
 }
 
 void Scheduler::RowsSubmitted(SampleId sample, int rows, const Ready& next) {
   const auto it = samples_.find(sample);
-  Erase(sample, it->second);
-  it->second.has_slot = true;
-  it->second.entry.remaining_rows -= rows;
-  if (it->second.entry.remaining_rows == 0) {
-    samples_.erase(it);
-  } else {
-    it->second.entry.ready = next;
-    Insert(sample, it->second);
+  Ranked& ranked = it->second;
+  Erase(sample, ranked);
+  TenantQueues& tenant = *ranked.tenant;
+  virtual_time_ = std::max(virtual_time_, tenant.served);
+  tenant.served += rows / tenant.weight;
+  if (!ranked.has_slot) ++tenant.slots;
+  ranked.has_slot = true;
+  ranked.entry.remaining_rows -= rows;
+  if (ranked.entry.remaining_rows == 0) return Forget(sample);
+  ranked.entry.ready = next;
+  Insert(sample, ranked);
+}
+
+void Scheduler::RankThoseAtRisk(absl::Time now) {
+  // Were they all before it: then only the earliest deadline first makes every one that can be met.
+  const absl::Time safe_from = now + kMargin * deadline_time_;
+  while (!latest_starts_.empty() && latest_starts_.begin()->first <= safe_from) {
+    const SampleId sample = latest_starts_.begin()->second;
+    Ranked& ranked = samples_.at(sample);
+    Erase(sample, ranked);
+    ranked.at_risk = true;
+    Insert(sample, ranked);
   }
 }
 
-std::vector<Scheduler::Share> Scheduler::Pick(int max_rows, int free_slots) const {
-  constexpr Rank kNone = {absl::InfiniteFuture(), 0};
-  const auto front = [&](const std::set<Rank>& queue) {
-    return queue.empty() ? kNone : *queue.begin();
+struct Scheduler::Turn {
+  const Queues* queues = nullptr;
+  std::set<Rank>::const_iterator running;
+  std::set<Rank>::const_iterator waiting;
+  double served = 0.0;  // with what this batch gives it
+  double weight = 1.0;
+  int slots = 0;      // with those it is about to get
+  int max_slots = 0;  // that it may hold once only reserved ones are left
+
+  bool MayStart(int free_slots, int reserved_slots) const {
+    return waiting != queues->waiting.end() && free_slots > 0 &&
+           (free_slots > reserved_slots || slots < max_slots);
+  }
+  // Its best row that can run, null if there is none.
+  const Rank* Best(bool may_start) const {
+    const bool can_run = running != queues->running.end();
+    if (can_run && (!may_start || *running < *waiting)) return &*running;
+    return may_start ? &*waiting : nullptr;
+  }
+};
+
+std::vector<Scheduler::Share> Scheduler::Pick(absl::Time now, int free_slots) {
+  RankThoseAtRisk(now);
+  const int equal_share = std::max(1, num_slots_ / (static_cast<int>(tenants_.size()) + 1));
+  const auto turn_of = [&](const TenantQueues& tenant, const Queues& queues) {
+    return Turn{.queues = &queues,
+                .running = queues.running.begin(),
+                .waiting = queues.waiting.begin(),
+                .served = tenant.served,
+                .weight = tenant.weight,
+                .slots = tenant.slots,
+                .max_slots = equal_share};
+  };
+  const auto best_of = [&](const Turn& turn) {
+    return turn.Best(turn.MayStart(free_slots, options_.reserved_slots));
   };
 
-  const Queues* chosen = nullptr;
-  Rank best = kNone;
-  for (const auto& [network, queues] : networks_) {
-    Rank head = front(queues.running);
-    if (free_slots > 0) head = std::min(head, front(queues.waiting));
-    if (head < best) {
+  // The network of the best row of the tenant that was served least.
+  NetworkId network = 0;
+  const TenantQueues* first = nullptr;
+  for (const auto& [name, tenant] : tenants_) {
+    if (first != nullptr && tenant.served >= first->served) continue;
+    const Rank* best = nullptr;
+    for (const auto& [candidate, queues] : tenant.networks) {
+      const Rank* head = best_of(turn_of(tenant, queues));
+      if (head == nullptr || (best != nullptr && *best < *head)) continue;
       best = head;
-      chosen = &queues;
+      first = &tenant;
+      network = candidate;
     }
   }
   std::vector<Share> picked;
-  if (chosen == nullptr) return picked;
+  if (first == nullptr) return picked;
 
-  auto running = chosen->running.begin();
-  auto waiting = chosen->waiting.begin();
-  const auto take = [&](const Rank& rank) {
-    const int rows = std::min(samples_.at(rank.second).entry.ready.rows, max_rows);
-    picked.push_back({rank.second, rows});
-    max_rows -= rows;
-  };
-  while (max_rows > 0) {
-    const bool can_run = running != chosen->running.end();
-    const bool can_start = free_slots > 0 && waiting != chosen->waiting.end();
-    if (!can_run && !can_start) break;
-    if (can_run && (!can_start || *running < *waiting)) {
-      take(*running++);
+  std::vector<Turn> turns;
+  for (const auto& [name, tenant] : tenants_) {
+    const auto queues = tenant.networks.find(network);
+    if (queues != tenant.networks.end()) turns.push_back(turn_of(tenant, queues->second));
+  }
+  int room = first->networks.at(network).max_batch;
+  while (room > 0) {
+    Turn* next = nullptr;
+    for (Turn& turn : turns) {
+      if ((next == nullptr || turn.served < next->served) && best_of(turn) != nullptr) {
+        next = &turn;
+      }
+    }
+    if (next == nullptr) break;
+    const Rank* best = best_of(*next);
+    const SampleId sample = std::get<SampleId>(*best);
+    const int rows = std::min(samples_.at(sample).entry.ready.rows, room);
+    picked.push_back({sample, rows});
+    room -= rows;
+    next->served += rows / next->weight;
+    if (next->running != next->queues->running.end() && best == &*next->running) {
+      ++next->running;
     } else {
-      take(*waiting++);
+      ++next->waiting;
+      ++next->slots;
       --free_slots;
     }
   }
   return picked;
+}
+
+template <typename Ranking>
+Scheduler::WorkAhead Scheduler::AheadOf(const Entry& entry, const Rank& own,
+                                        Ranking rank_of) const {
+  struct OtherTenant {
+    double weight = 1.0;
+    double rows = 0.0;
+    absl::Duration time;
+  };
+  const Tenant& tenant = TenantIn(entry);
+  std::vector<std::pair<Rank, int>> before;
+  std::map<std::string, OtherTenant> others;
+  double own_rows = entry.remaining_rows;
+  WorkAhead ahead;
+  for (const auto& [id, ranked] : samples_) {
+    const Entry& other = ranked.entry;
+    const absl::Duration time = other.device_time_per_row * other.remaining_rows;
+    if (TenantIn(other).name != tenant.name) {
+      OtherTenant& owner = others[TenantIn(other).name];
+      owner.weight = TenantIn(other).weight;
+      owner.rows += other.remaining_rows;
+      owner.time += time;
+      continue;
+    }
+    const Rank rank = rank_of(id, ranked);
+    if (own < rank) continue;
+    own_rows += other.remaining_rows;
+    if (other.ready.network == entry.ready.network) {
+      before.push_back({rank, other.remaining_rows});
+    } else {
+      ahead.other_time += time;
+    }
+  }
+  std::sort(before.begin(), before.end());
+  for (const auto& [rank, rows] : before) ahead.samples.push_back(rows);
+  for (const auto& [name, other] : others) {
+    const double due = own_rows * other.weight / tenant.weight;
+    ahead.other_time += other.time * std::min(1.0, due / other.rows);
+  }
+  return ahead;
+}
+
+Scheduler::WorkAhead Scheduler::AheadByRank(const Entry& entry) const {
+  return AheadOf(entry, RankOf(kLastSample, {.entry = entry}),
+                 [this](SampleId id, const Ranked& ranked) { return RankOf(id, ranked); });
+}
+
+Scheduler::WorkAhead Scheduler::AheadByDeadline(const Entry& entry) const {
+  return AheadOf(
+      entry, {false, entry.deadline, kLastSample},
+      [](SampleId id, const Ranked& ranked) { return Rank{false, ranked.entry.deadline, id}; });
 }
 
 }  // namespace skipstream

@@ -49,6 +49,10 @@ EngineMetrics::EngineMetrics(Registry& registry)
                         "Network evaluations that ran, counted in rows of batches, including "
                         "those whose result was discarded."),
           {"model"}),
+      tenant_evaluations(
+          CounterFamily(registry, "tenant_evaluations_total",
+                        "Network evaluations that ran, counted in rows of batches, by tenant."),
+          {"tenant"}),
       cancelled(
           CounterFamily(registry, "cancelled_total",
                         "Accepted requests stopped by their client or their deadline, by stage: "

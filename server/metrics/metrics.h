@@ -76,6 +76,7 @@ struct EngineMetrics {
 
   LabelledCounter images;                  // {model}: delivered to the sink
   LabelledCounter evaluations;             // {model}: rows of batches that ran, discarded ones too
+  LabelledCounter tenant_evaluations;      // {tenant}: the same rows by whose they were
   LabelledCounter cancelled;               // {stage}: "waiting" or "running"; deadlines too
   prometheus::Counter& executor_failures;  // batches and read-outs
   prometheus::Histogram& queue_seconds;    // per image

@@ -101,6 +101,7 @@ class GenerateCall final : public OutputSink, public std::enable_shared_from_thi
   void FinishStream();
 
   const std::shared_ptr<const GenerateEnvironment> env_;
+  const std::shared_ptr<const Tenant> tenant_ = std::make_shared<const Tenant>();
   const absl::Time arrived_;
   const absl::Time deadline_;
 
@@ -146,7 +147,7 @@ void GenerateCall::Start(const v1::GenerateRequest& request) {
 absl::Status GenerateCall::Submit(const v1::GenerateRequest& request) {
   // Decoding pictures costs something: not for a request that is refused anyway.
   if (request.has_input_image()) {
-    absl::Status refusal = env_->admission.Check(/*evaluations=*/1);
+    absl::Status refusal = env_->admission.Check({.tenant = tenant_, .evaluations = 1});
     if (!refusal.ok()) {
       env_->metrics.rejected.With({GetReason(refusal)}).Increment();
       return refusal;
@@ -165,7 +166,13 @@ absl::Status GenerateCall::Submit(const v1::GenerateRequest& request) {
   // Counted before it is admitted: a drain must not overlook it in between.
   env_->calls.Enter();
   entered_ = true;
-  absl::StatusOr<AdmissionTicket> ticket = env_->admission.Admit(resolved->rows());
+  absl::StatusOr<AdmissionTicket> ticket =
+      env_->admission.Admit({.tenant = tenant_,
+                             .evaluations = resolved->rows(),
+                             .bytes = resolved->bytes(static_cast<int64_t>(env_->max_outbox_bytes)),
+                             .time_of = [model = resolved->model](int64_t rows) {
+                               return model->cost().EstimateDuration(rows, model->cost().Knee());
+                             }});
   if (!ticket.ok()) {
     env_->metrics.rejected.With({GetReason(ticket.status())}).Increment();
     return ticket.status();
@@ -185,6 +192,7 @@ absl::Status GenerateCall::Submit(const v1::GenerateRequest& request) {
                                          .priority = resolved_->priority,
                                          .preview_every = resolved_->preview_every,
                                          .deadline = deadline_,
+                                         .tenant = tenant_,
                                          .ticket = *std::move(ticket),
                                          .sink = shared_from_this()});
   std::unique_lock lock(mutex_);
@@ -255,6 +263,9 @@ void GenerateCall::OnSampleFailed(int sample, const absl::Status& status) {
 }
 
 void GenerateCall::OnFinished(const absl::Status& status) {
+  if (GetReason(status) == kDeadlineUnreachable) {
+    env_->metrics.rejected.With({kDeadlineUnreachable}).Increment();
+  }
   std::lock_guard lock(mutex_);
   engine_status_ = status;
   CompleteIfDone();

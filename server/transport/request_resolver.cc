@@ -230,6 +230,29 @@ absl::StatusOr<ResolvedGeneration> ResolveRequest(const v1::GenerateRequest& req
   return resolved;
 }
 
+int64_t ResolvedGeneration::bytes(int64_t max_waiting) const {
+  // An encoded picture is hardly larger than its pixels, and what comes with it, twice in a PNG, is
+  // the resolved request.
+  constexpr int64_t kOverhead = 1024;
+  const NetworkInfo& info = model->info();
+  const auto request_bytes = static_cast<int64_t>(request.ByteSizeLong());
+  const int64_t picture_bytes = int64_t{info.width} * scale * info.height * scale * 3;
+  const int64_t results =
+      static_cast<int64_t>(samples.size()) * (picture_bytes + 3 * request_bytes + kOverhead);
+  int64_t plan_bytes = 0;
+  for (const SolverStep& step : plan->steps) {
+    plan_bytes += static_cast<int64_t>(sizeof(SolverStep));
+    for (const DenoiserTerm& term : step.terms) {
+      plan_bytes += static_cast<int64_t>(sizeof(DenoiserTerm) + term.rho.size() * sizeof(float));
+    }
+  }
+  const int64_t image_bytes =
+      image == nullptr
+          ? 0
+          : static_cast<int64_t>((image->pixels.size() + image->mask.size()) * sizeof(float));
+  return request_bytes + plan_bytes + image_bytes + std::min(results, max_waiting);
+}
+
 v1::GenerateRequest RequestForImage(const ResolvedGeneration& resolved, int index) {
   v1::GenerateRequest request = resolved.request;
   request.set_count(1);

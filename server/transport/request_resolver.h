@@ -41,6 +41,9 @@ struct ResolvedGeneration {
 
   // Rows that all images together put into batches.
   int64_t rows() const { return static_cast<int64_t>(samples.size()) * plan->rows(); }
+  // Memory that the request holds while it is served, at most: its plan, the pictures it was given,
+  // and its results until they are read, of which no more than `max_waiting` wait.
+  int64_t bytes(int64_t max_waiting) const;
   // Evaluations of all images as users count them.
   int64_t evaluations() const { return static_cast<int64_t>(samples.size()) * plan->nfe(); }
 };

@@ -260,13 +260,14 @@ TEST(EngineBatchingTest, WaitingSampleIsTriedAgainAsSoonAsASlotIsFreed) {
 }
 
 TEST(EngineBatchingTest, AcceptedTellsWhatIsAheadAndHowLongItTakes) {
-  const Engine::Options options = {
-      .profile = {{1, absl::Milliseconds(8)}, {16, absl::Milliseconds(32)}}};
-  EngineHarness harness({}, options);
+  EngineHarness harness({.max_batch = 2});
+  ASSERT_TRUE(harness.model->cost()
+                  .SetProfile({{1, absl::Milliseconds(8)}, {2, absl::Milliseconds(10)}})
+                  .ok());
   const auto first = harness.Add(MakePlan(9), {1, 2});
   EXPECT_EQ(first.state().accepted->requests_ahead, 0);
   EXPECT_EQ(first.state().accepted->evaluations_ahead, 0);
-  EXPECT_EQ(first.state().accepted->estimate, absl::Milliseconds(9 * 32));  // 2 rows: bucket 16
+  EXPECT_EQ(first.state().accepted->estimate, absl::Milliseconds(9 * 10));
   harness.Tick();
   const auto second = harness.Add(MakePlan(5), {3});
   EXPECT_EQ(second.state().accepted->requests_ahead, 1);
@@ -342,8 +343,9 @@ TEST(EngineOptionsTest, FieldsOutOfRangeAreNamed) {
       {"slot_retry", {.slot_retry = absl::Milliseconds(-1)}},
       {"scheduler.ageing_per_row", {.scheduler = {.ageing_per_row = absl::ZeroDuration()}}},
       {"scheduler.rows_per_priority_class", {.scheduler = {.rows_per_priority_class = -1}}},
-      {"profile", {.profile = {{2, absl::Seconds(1)}, {1, absl::Seconds(1)}}}},
-      {"profile", {.profile = {{1, absl::ZeroDuration()}}}}};
+      {"scheduler.reserved_slots", {.scheduler = {.reserved_slots = -1}}},
+      {"max_batch", {.max_batch = -1}},
+      {"max_slots", {.max_slots = -1}}};
   for (const auto& [field, options] : bad) {
     EXPECT_TRUE(absl::IsInvalidArgument(options.Validate())) << field;
     EXPECT_EQ(options.Validate().message().find(field), 0u) << options.Validate();

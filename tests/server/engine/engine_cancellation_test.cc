@@ -83,10 +83,10 @@ TEST(EngineCancellationTest, CancelBetweenTheLastBatchAndTheReadOutDropsTheImage
 }
 
 TEST(EngineCancellationTest, TicketIsReleasedBeforeTheSinkHearsOfTheEnd) {
-  Admission admission({}, [](int64_t) { return absl::ZeroDuration(); });
+  Admission admission(Admission::Options{});
   EngineHarness harness;
-  const auto cancelled = harness.Add(MakePlan(9), {1}, {.ticket = *admission.Admit(9)});
-  const auto done = harness.Add(MakePlan(2), {2}, {.ticket = *admission.Admit(2)});
+  const auto cancelled = harness.Add(MakePlan(9), {1}, {.ticket = *admission.Admit(Wants(9))});
+  const auto done = harness.Add(MakePlan(2), {2}, {.ticket = *admission.Admit(Wants(2))});
   EXPECT_EQ(admission.outstanding_evaluations(), 11);
   harness.engine.CancelJob(cancelled.id);
   EXPECT_EQ(admission.outstanding_evaluations(), 2);

@@ -45,10 +45,20 @@ inline std::vector<SampleSpec> Samples(const std::vector<uint64_t>& seeds) {
   return samples;
 }
 
+// What the default tenant asks of an admission.
+inline AdmissionRequest Wants(int64_t evaluations) {
+  return {.tenant = std::make_shared<const Tenant>(), .evaluations = evaluations};
+}
+
+inline std::shared_ptr<const Tenant> TenantCalled(const std::string& name, double weight = 1.0) {
+  return std::make_shared<const Tenant>(Tenant{.name = name, .weight = weight});
+}
+
 struct JobOptions {
   Priority priority = Priority::kNormal;
   int preview_every = 0;
   absl::Time deadline = absl::InfiniteFuture();
+  std::shared_ptr<const Tenant> tenant = std::make_shared<const Tenant>();
   AdmissionTicket ticket = {};
   std::shared_ptr<const LoadedModel> model = nullptr;  // the harness's
   std::shared_ptr<const LoadedModel> guide = nullptr;
@@ -84,6 +94,7 @@ class EngineHarness final : public ExecutorListener {
                               .priority = options.priority,
                               .preview_every = options.preview_every,
                               .deadline = options.deadline,
+                              .tenant = options.tenant,
                               .ticket = std::move(options.ticket),
                               .sink = handle.sink});
     return handle;

@@ -95,7 +95,7 @@ TEST_F(ManualEngineThreadTest, DeadlinePassesAlthoughNothingElseHappens) {
 }
 
 TEST_F(ManualEngineThreadTest, DestructorCancelsWhatIsLeftAndWaitsForTheExecutor) {
-  Admission admission({}, [](int64_t) { return absl::ZeroDuration(); });
+  Admission admission(Admission::Options{});
   std::vector<std::shared_ptr<RecordingSink>> sinks;
   std::atomic<bool> reporting = false;
   std::thread device;
@@ -104,7 +104,7 @@ TEST_F(ManualEngineThreadTest, DestructorCancelsWhatIsLeftAndWaitsForTheExecutor
     for (uint64_t seed = 0; seed < 100; ++seed) {
       sinks.push_back(std::make_shared<RecordingSink>());
       engine.Submit(Job(MakePlan(50), {seed}, sinks.back(),
-                        {.preview_every = 1, .ticket = *admission.Admit(50)}));
+                        {.preview_every = 1, .ticket = *admission.Admit(Wants(50))}));
     }
     executor_.WaitForBatches(2);
     // Two batches and their previews are in flight until everybody was told.
@@ -150,12 +150,13 @@ TEST_F(EngineThreadTest, SinkMaySubmitAndCancel) {
 }
 
 TEST_F(EngineThreadTest, SinkFindsRoomAtTheDoorWhenItHearsOfTheEnd) {
-  Admission admission({.max_requests = 1}, [](int64_t) { return absl::ZeroDuration(); });
+  Admission admission({.max_requests = 1});
   EngineThread engine({}, executor_, clock_, nullptr);
   std::atomic<bool> admitted = false;
-  engine.Submit(Job(MakePlan(1), {1},
-                    std::make_shared<ChainingSink>([&] { admitted = admission.Admit(1).ok(); }),
-                    {.ticket = *admission.Admit(1)}));
+  engine.Submit(Job(MakePlan(1), {1}, std::make_shared<ChainingSink>([&] {
+                      admitted = admission.Admit(Wants(1)).ok();
+                    }),
+                    {.ticket = *admission.Admit(Wants(1))}));
   EXPECT_TRUE(engine.WaitIdle(kForever));
   EXPECT_TRUE(admitted);
 }
@@ -180,19 +181,12 @@ TEST_F(EngineThreadTest, HealthIsVisibleFromOutside) {
   EXPECT_THAT(changes, ElementsAre(false, true));
 }
 
-TEST_F(EngineThreadTest, EstimatesFromTheProfileItWasGiven) {
-  EngineThread engine({.profile = *executor_.WarmUp(model_->network(), absl::Seconds(1))},
-                      executor_, clock_, nullptr);
-  EXPECT_EQ(engine.EstimateDuration(160), absl::Milliseconds(200));  // 20 ms for 16 rows
-}
-
 TEST_F(EngineThreadTest, EightThreadsSubmitAndCancelAtOnce) {
   constexpr int kThreads = 8;
   constexpr int kJobsPerThread = 40;
   prometheus::Registry registry;
   EngineMetrics metrics(registry);
-  Admission admission({.max_requests = 200, .max_evaluations = 5000},
-                      [](int64_t) { return absl::ZeroDuration(); });
+  Admission admission({.max_requests = 200, .max_evaluations = 5000});
   struct Done {
     std::shared_ptr<RecordingSink> sink;
     std::shared_ptr<const SamplingPlan> plan;
@@ -210,12 +204,12 @@ TEST_F(EngineThreadTest, EightThreadsSubmitAndCancelAtOnce) {
           Done job{std::make_shared<RecordingSink>(), MakePlan(1 + random() % 20, 1 + random() % 2),
                    std::vector<uint64_t>(1 + random() % 3), 0};
           for (uint64_t& seed : job.seeds) seed = random();
-          auto ticket = admission.Admit(job.plan->rows() * static_cast<int>(job.seeds.size()));
+          auto ticket =
+              admission.Admit(Wants(job.plan->rows() * static_cast<int>(job.seeds.size())));
           if (!ticket.ok()) continue;
           job.id = engine.Submit(
               Job(job.plan, job.seeds, job.sink,
                   {.preview_every = static_cast<int>(random() % 3), .ticket = *std::move(ticket)}));
-          EXPECT_GE(engine.EstimateDuration(10), absl::ZeroDuration());
           if (random() % 2 == 0) engine.Cancel(job.id);
           jobs[t].push_back(std::move(job));
         }

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <utility>
 #include <vector>
 
 namespace skipstream {
@@ -12,27 +13,29 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 const absl::Time kStart = absl::FromUnixSeconds(1000);
+constexpr int kSlots = 64;
 constexpr Scheduler::Options kOptions = {.ageing_per_row = absl::Milliseconds(10),
                                          .rows_per_priority_class = 100};
 
 Scheduler::Entry Entry(int remaining, Priority priority = Priority::kNormal,
                        absl::Duration accepted = absl::ZeroDuration(), NetworkId network = 1) {
-  return {.ready = {.network = network},
+  return {.ready = {.network = network, .max_batch = 16},
           .priority = priority,
           .accepted = kStart + accepted,
           .remaining_rows = remaining};
 }
 
-std::vector<SampleId> PickedSamples(const Scheduler& scheduler, int max_rows, int free_slots) {
+// The first `count` of the next batch.
+std::vector<SampleId> PickedSamples(Scheduler& scheduler, size_t count, int free_slots) {
   std::vector<SampleId> samples;
-  for (const Scheduler::Share& share : scheduler.Pick(max_rows, free_slots)) {
-    samples.push_back(share.sample);
+  for (const Scheduler::Share& share : scheduler.Pick(kStart, free_slots)) {
+    if (samples.size() < count) samples.push_back(share.sample);
   }
   return samples;
 }
 
 TEST(SchedulerTest, LeastRemainingWorkGoesFirst) {
-  Scheduler scheduler(kOptions);
+  Scheduler scheduler(kOptions, kSlots);
   scheduler.Add(1, Entry(30));
   scheduler.Add(2, Entry(10));
   scheduler.Add(3, Entry(20));
@@ -40,13 +43,13 @@ TEST(SchedulerTest, LeastRemainingWorkGoesFirst) {
 }
 
 TEST(SchedulerTest, TiesGoToTheOneThatCameFirst) {
-  Scheduler scheduler(kOptions);
+  Scheduler scheduler(kOptions, kSlots);
   for (const SampleId id : {3, 1, 2}) scheduler.Add(id, Entry(10));
   EXPECT_THAT(PickedSamples(scheduler, 16, 16), ElementsAre(1, 2, 3));
 }
 
 TEST(SchedulerTest, HigherPriorityClassGoesFirstWhateverTheWork) {
-  Scheduler scheduler(kOptions);
+  Scheduler scheduler(kOptions, kSlots);
   scheduler.Add(1, Entry(1, Priority::kLow));
   scheduler.Add(2, Entry(50, Priority::kNormal));
   scheduler.Add(3, Entry(99, Priority::kHigh));
@@ -54,7 +57,7 @@ TEST(SchedulerTest, HigherPriorityClassGoesFirstWhateverTheWork) {
 }
 
 TEST(SchedulerTest, WaitingOneAgeingPeriodCountsLikeOneRowLess) {
-  Scheduler scheduler(kOptions);
+  Scheduler scheduler(kOptions, kSlots);
   scheduler.Add(1, Entry(20));
   scheduler.Add(2, Entry(10, Priority::kNormal, absl::Milliseconds(99)));
   EXPECT_THAT(PickedSamples(scheduler, 1, 16), ElementsAre(2));
@@ -64,7 +67,7 @@ TEST(SchedulerTest, WaitingOneAgeingPeriodCountsLikeOneRowLess) {
 }
 
 TEST(SchedulerTest, AgedSampleOfALowerClassOvertakesAFreshOne) {
-  Scheduler scheduler(kOptions);
+  Scheduler scheduler(kOptions, kSlots);
   scheduler.Add(1, Entry(5, Priority::kLow));
   scheduler.Add(2, Entry(5, Priority::kNormal, absl::Milliseconds(999)));
   EXPECT_THAT(PickedSamples(scheduler, 1, 16), ElementsAre(2));
@@ -74,7 +77,7 @@ TEST(SchedulerTest, AgedSampleOfALowerClassOvertakesAFreshOne) {
 }
 
 TEST(SchedulerTest, NothingStarvesUnderAnEndlessStreamOfBetterOnes) {
-  Scheduler scheduler(kOptions);
+  Scheduler scheduler(kOptions, kSlots);
   scheduler.Add(1, Entry(40, Priority::kLow));
   SampleId next = 2;
   int batches = 0;
@@ -83,7 +86,7 @@ TEST(SchedulerTest, NothingStarvesUnderAnEndlessStreamOfBetterOnes) {
     ASSERT_LT(batches, 1000);
     scheduler.Add(next++, Entry(1, Priority::kHigh, batches * absl::Milliseconds(10)));
     const SampleId picked = PickedSamples(scheduler, 1, 16).at(0);
-    scheduler.RowsSubmitted(picked, 1, {.network = 1});
+    scheduler.RowsSubmitted(picked, 1, {.network = 1, .max_batch = 16});
     if (picked == 1) {
       scheduler.Remove(1);
       done = true;
@@ -94,31 +97,35 @@ TEST(SchedulerTest, NothingStarvesUnderAnEndlessStreamOfBetterOnes) {
 }
 
 TEST(SchedulerTest, SampleIsPickedUntilItsLastRowWasSubmitted) {
-  Scheduler scheduler(kOptions);
+  Scheduler scheduler(kOptions, kSlots);
   scheduler.Add(1, Entry(2));
-  scheduler.RowsSubmitted(1, 1, {.network = 1});
+  scheduler.RowsSubmitted(1, 1, {.network = 1, .max_batch = 16});
   EXPECT_THAT(PickedSamples(scheduler, 16, 0), ElementsAre(1));
-  scheduler.RowsSubmitted(1, 1, {.network = 1});
+  scheduler.RowsSubmitted(1, 1, {.network = 1, .max_batch = 16});
   EXPECT_THAT(PickedSamples(scheduler, 16, 16), IsEmpty());
 }
 
 TEST(SchedulerTest, WaitingSamplesArePickedOnlyAsFarAsSlotsAreFree) {
-  Scheduler scheduler(kOptions);
+  Scheduler scheduler(kOptions, kSlots);
   scheduler.Add(1, Entry(50));
-  scheduler.RowsSubmitted(1, 1, {.network = 1});
+  scheduler.RowsSubmitted(1, 1, {.network = 1, .max_batch = 16});
   for (const SampleId id : {2, 3, 4}) scheduler.Add(id, Entry(10));
   EXPECT_THAT(PickedSamples(scheduler, 16, 2), ElementsAre(2, 3, 1));
   EXPECT_THAT(PickedSamples(scheduler, 16, 0), ElementsAre(1));
 }
 
-TEST(SchedulerTest, BatchHoldsAtMostMaxRows) {
-  Scheduler scheduler(kOptions);
-  for (SampleId id = 1; id <= 9; ++id) scheduler.Add(id, Entry(10));
-  EXPECT_EQ(PickedSamples(scheduler, 4, 16).size(), 4u);
+TEST(SchedulerTest, BatchHoldsAtMostWhatItsNetworkAllows) {
+  Scheduler scheduler(kOptions, kSlots);
+  for (SampleId id = 1; id <= 9; ++id) {
+    Scheduler::Entry entry = Entry(10);
+    entry.ready.max_batch = 4;
+    scheduler.Add(id, entry);
+  }
+  EXPECT_EQ(scheduler.Pick(kStart, 16).size(), 4u);
 }
 
 TEST(SchedulerTest, BatchServesTheNetworkOfTheBestRowOnly) {
-  Scheduler scheduler(kOptions);
+  Scheduler scheduler(kOptions, kSlots);
   scheduler.Add(1, Entry(10, Priority::kNormal, absl::ZeroDuration(), 1));
   scheduler.Add(2, Entry(5, Priority::kNormal, absl::ZeroDuration(), 2));
   scheduler.Add(3, Entry(20, Priority::kNormal, absl::ZeroDuration(), 2));
@@ -126,15 +133,15 @@ TEST(SchedulerTest, BatchServesTheNetworkOfTheBestRowOnly) {
 }
 
 TEST(SchedulerTest, NetworkWhoseSamplesCannotGetASlotDoesNotBlockAnother) {
-  Scheduler scheduler(kOptions);
+  Scheduler scheduler(kOptions, kSlots);
   scheduler.Add(1, Entry(50, Priority::kNormal, absl::ZeroDuration(), 1));
-  scheduler.RowsSubmitted(1, 1, {.network = 1});
+  scheduler.RowsSubmitted(1, 1, {.network = 1, .max_batch = 16});
   scheduler.Add(2, Entry(1, Priority::kHigh, absl::ZeroDuration(), 2));
   EXPECT_THAT(PickedSamples(scheduler, 16, 0), ElementsAre(1));
 }
 
 TEST(SchedulerTest, NetworksUnderTheSameLoadGetTheSameShare) {
-  Scheduler scheduler(kOptions);
+  Scheduler scheduler(kOptions, kSlots);
   SampleId next = 1;
   int served[3] = {0, 0, 0};
   std::vector<NetworkId> network_of(1, 0);
@@ -148,17 +155,17 @@ TEST(SchedulerTest, NetworksUnderTheSameLoadGetTheSameShare) {
       }
     }
     const SampleId picked = PickedSamples(scheduler, 1, 16).at(0);
-    scheduler.RowsSubmitted(picked, 1, {.network = 1});
+    scheduler.RowsSubmitted(picked, 1, {.network = 1, .max_batch = 16});
     ++served[network_of[picked]];
   }
   EXPECT_NEAR(served[1], served[2], 10);
 }
 
 TEST(SchedulerTest, RemovedSampleIsNeverPicked) {
-  Scheduler scheduler(kOptions);
+  Scheduler scheduler(kOptions, kSlots);
   scheduler.Add(1, Entry(5));
   scheduler.Add(2, Entry(9));
-  scheduler.RowsSubmitted(1, 1, {.network = 1});
+  scheduler.RowsSubmitted(1, 1, {.network = 1, .max_batch = 16});
   scheduler.Remove(1);
   scheduler.Remove(1);  // not an error
   EXPECT_THAT(PickedSamples(scheduler, 16, 16), ElementsAre(2));
@@ -166,36 +173,38 @@ TEST(SchedulerTest, RemovedSampleIsNeverPicked) {
 
 using Share = Scheduler::Share;
 
-Scheduler::Entry Guided(int remaining, NetworkId network = 1) {
+Scheduler::Entry Guided(int remaining, int max_batch = 16) {
   Scheduler::Entry entry = Entry(remaining);
-  entry.ready = {.network = network, .rows = 2};
+  entry.ready = {.network = 1, .rows = 2, .max_batch = max_batch};
   return entry;
 }
 
 TEST(SchedulerTest, RowsThatAreReadyTogetherShareABatch) {
-  Scheduler scheduler(kOptions);
+  Scheduler scheduler(kOptions, kSlots);
   scheduler.Add(1, Guided(10));
   scheduler.Add(2, Entry(20));
-  EXPECT_THAT(scheduler.Pick(16, 16), ElementsAre(Share{1, 2}, Share{2, 1}));
+  EXPECT_THAT(scheduler.Pick(kStart, 16), ElementsAre(Share{1, 2}, Share{2, 1}));
 }
 
 TEST(SchedulerTest, ASampleGivesAsManyOfItsRowsAsThereIsRoomFor) {
-  Scheduler scheduler(kOptions);
-  scheduler.Add(1, Guided(10));
-  scheduler.Add(2, Guided(20));
-  EXPECT_THAT(scheduler.Pick(3, 16), ElementsAre(Share{1, 2}, Share{2, 1}));
-  EXPECT_THAT(scheduler.Pick(2, 16), ElementsAre(Share{1, 2}));
+  for (const auto& [room, expected] :
+       std::vector<std::pair<int, std::vector<Share>>>{{3, {{1, 2}, {2, 1}}}, {2, {{1, 2}}}}) {
+    Scheduler scheduler(kOptions, kSlots);
+    scheduler.Add(1, Guided(10, room));
+    scheduler.Add(2, Guided(20, room));
+    EXPECT_EQ(scheduler.Pick(kStart, 16), expected);
+  }
 }
 
 TEST(SchedulerTest, ASampleMovesToTheNetworkOfItsNextRow) {
-  Scheduler scheduler(kOptions);
+  Scheduler scheduler(kOptions, kSlots);
   scheduler.Add(1, Entry(4, Priority::kNormal, absl::ZeroDuration(), 1));
   scheduler.Add(2, Entry(9, Priority::kNormal, absl::ZeroDuration(), 2));
-  EXPECT_THAT(scheduler.Pick(16, 16), ElementsAre(Share{1, 1}));
-  scheduler.RowsSubmitted(1, 1, {.network = 2});
-  EXPECT_THAT(scheduler.Pick(16, 16), ElementsAre(Share{1, 1}, Share{2, 1}));
+  EXPECT_THAT(scheduler.Pick(kStart, 16), ElementsAre(Share{1, 1}));
+  scheduler.RowsSubmitted(1, 1, {.network = 2, .max_batch = 16});
+  EXPECT_THAT(scheduler.Pick(kStart, 16), ElementsAre(Share{1, 1}, Share{2, 1}));
   scheduler.Remove(1);
-  EXPECT_THAT(scheduler.Pick(16, 16), ElementsAre(Share{2, 1}));
+  EXPECT_THAT(scheduler.Pick(kStart, 16), ElementsAre(Share{2, 1}));
 }
 
 }  // namespace

@@ -60,8 +60,7 @@ CallResult OpenCall::Finish() {
 
 ServerHarness::ServerHarness(Options options)
     : executor(options.executor),
-      admission(options.admission,
-                [this](int64_t evaluations) { return engine.EstimateDuration(evaluations); }),
+      admission(options.admission),
       engine(options.engine, executor, clock, &metrics.engine) {
   models.Add(LoadedModel::Load(executor, "fruit", "fruit.safetensors").value()).IgnoreError();
   server = Server::Start(options.server, {.executor = executor,

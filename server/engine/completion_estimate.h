@@ -1,0 +1,30 @@
+// When a request will be done, from what is known now: the work that goes before it and what an
+// evaluation costs.
+#ifndef SKIPSTREAM_SERVER_ENGINE_COMPLETION_ESTIMATE_H_
+#define SKIPSTREAM_SERVER_ENGINE_COMPLETION_ESTIMATE_H_
+
+#include <vector>
+
+#include "absl/time/time.h"
+#include "server/engine/cost_model.h"
+
+namespace skipstream {
+
+struct RequestWork {
+  int samples = 1;
+  int rows_per_sample = 0;
+  // Rows that are ready together, all of them in one batch (2: a guided evaluation).
+  int rows_per_step = 1;
+};
+
+// Lays the samples into the places of a batch, in order, each when a place is free: the samples
+// ahead (remaining rows of the same network, best first), then the request's own. A place gives one
+// row per batch. `before` is the time everything waits first: batches in flight, other networks,
+// other tenants. Zero while `cost` knows nothing. Assumes that nothing better arrives meanwhile.
+// O(N log N) for N samples ahead.
+absl::Duration EstimateCompletion(const CostModel& cost, int max_batch, absl::Duration before,
+                                  const std::vector<int>& samples_ahead, const RequestWork& work);
+
+}  // namespace skipstream
+
+#endif  // SKIPSTREAM_SERVER_ENGINE_COMPLETION_ESTIMATE_H_
