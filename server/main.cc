@@ -71,6 +71,8 @@ struct Flags {
   Admission::Options admission = {.max_evaluations = 0};  // automatic
   RequestLimits limits;
   int encode_threads = 1;
+  int64_t result_cache_mb = 64;
+  double result_cache_seconds = 120;
   bool enable_model_control = false;
   bool no_reflection = false;
 };
@@ -189,6 +191,13 @@ void DefineFlags(CLI::App& app, Flags& flags) {
   option("max_scale", flags.limits.max_scale, "Enlargement of images")->check(CLI::Range(1, 64));
   option("encode_threads", flags.encode_threads, "Threads that encode images")
       ->check(CLI::Range(1, 256));
+  option("result_cache_mb", flags.result_cache_mb,
+         "MiB of finished results kept for requests that are sent again with their request_id; 0 "
+         "keeps none")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 20));
+  option("result_cache_seconds", flags.result_cache_seconds,
+         "Seconds that such a result is kept; 0 keeps none")
+      ->check(CLI::Range(0.0, 86400.0));
   flag("enable_model_control", flags.enable_model_control,
        "Let clients load and unload models of --model_dir");
   flag("no_reflection", flags.no_reflection, "Turn gRPC server reflection off");
@@ -376,6 +385,8 @@ absl::Status Serve(Flags flags, Signals& signals) {
                      .version = SKIPSTREAM_VERSION,
                      .limits = flags.limits,
                      .encode_threads = flags.encode_threads,
+                     .results = {.max_bytes = static_cast<size_t>(flags.result_cache_mb) << 20,
+                                 .keep = absl::Seconds(flags.result_cache_seconds)},
                      .enable_model_control = flags.enable_model_control,
                      .model_dir = flags.model_dir,
                      .reflection = !flags.no_reflection},

@@ -169,6 +169,15 @@ absl::Duration Engine::TimeBehind(const Scheduler::WorkAhead& ahead, const Job& 
 
 void Engine::CancelJob(JobId id) { StopJob(id, absl::CancelledError("the request was cancelled")); }
 
+void Engine::ExtendDeadline(JobId id, absl::Time deadline) {
+  const auto it = jobs_.find(id);
+  if (it == jobs_.end()) return;
+  deadlines_.erase({it->second.spec.deadline, id});
+  it->second.spec.deadline = deadline;
+  if (deadline != absl::InfiniteFuture()) deadlines_.insert({deadline, id});
+  for (const SampleId sample : it->second.open) scheduler_.SetDeadline(sample, deadline);
+}
+
 void Engine::CancelAll() {
   while (!jobs_.empty()) CancelJob(jobs_.begin()->first);
   UpdateGauges();

@@ -87,6 +87,9 @@ class Engine {
   void CancelJob(JobId id);
   void CancelAll();
 
+  // Moves a job's deadline; unknown ids are ignored.
+  void ExtendDeadline(JobId id, absl::Time deadline);
+
   void OnBatchDone(const BatchResult& result);
   void OnReadOut(ReadOutResult result);
 

@@ -22,7 +22,12 @@ struct AddMessage {
 struct CancelMessage {
   JobId id = 0;
 };
-using Message = std::variant<AddMessage, CancelMessage, BatchResult, ReadOutResult>;
+struct DeadlineMessage {
+  JobId id = 0;
+  absl::Time deadline;
+};
+using Message =
+    std::variant<AddMessage, CancelMessage, DeadlineMessage, BatchResult, ReadOutResult>;
 
 }  // namespace
 
@@ -54,6 +59,7 @@ class EngineThread::Impl final : public ExecutorListener {
   }
 
   void Cancel(JobId id) { Post(CancelMessage{id}); }
+  void ExtendDeadline(JobId id, absl::Time deadline) { Post(DeadlineMessage{id, deadline}); }
   void OnBatchDone(BatchResult result) override { Post(std::move(result)); }
   void OnReadOut(ReadOutResult result) override { Post(std::move(result)); }
 
@@ -117,6 +123,8 @@ class EngineThread::Impl final : public ExecutorListener {
       engine_.AddJob(add->id, std::move(add->job));
     } else if (const auto* cancel = std::get_if<CancelMessage>(&message)) {
       engine_.CancelJob(cancel->id);
+    } else if (const auto* extend = std::get_if<DeadlineMessage>(&message)) {
+      engine_.ExtendDeadline(extend->id, extend->deadline);
     } else if (const auto* batch = std::get_if<BatchResult>(&message)) {
       engine_.OnBatchDone(*batch);
     } else {
@@ -159,6 +167,10 @@ EngineThread::~EngineThread() = default;
 JobId EngineThread::Submit(GenerationJob job) { return impl_->Submit(std::move(job)); }
 
 void EngineThread::Cancel(JobId id) { impl_->Cancel(id); }
+
+void EngineThread::ExtendDeadline(JobId id, absl::Time deadline) {
+  impl_->ExtendDeadline(id, deadline);
+}
 
 bool EngineThread::WaitIdle(absl::Duration timeout) { return impl_->WaitIdle(timeout); }
 

@@ -31,6 +31,9 @@ class EngineThread {
   // OnFinished(CANCELLED) unless it has finished already. Unknown ids are ignored.
   void Cancel(JobId id);
 
+  // The job may go on until `deadline`. Unknown ids are ignored.
+  void ExtendDeadline(JobId id, absl::Time deadline);
+
   // Blocks until no job is accepted or running, or until `timeout` has passed. True if idle.
   bool WaitIdle(absl::Duration timeout);
 

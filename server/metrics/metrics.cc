@@ -103,11 +103,19 @@ TransportMetrics::TransportMetrics(Registry& registry)
                              "Valid requests that were refused, by reason: QUEUE_FULL, "
                              "REQUEST_TOO_LARGE or DRAINING."),
                {"reason"}),
+      retries_joined(CounterFamily(registry, "retries_joined_total",
+                                   "Calls answered by what an earlier call with their request id "
+                                   "started: running or finished."),
+                     {"how"}),
+      result_cache_bytes(
+          GaugeFamily(registry, "result_cache_bytes",
+                      "Bytes of finished results that are kept for retries or still being read.")
+              .Add({})),
       previews_dropped(CounterFamily(registry, "previews_dropped_total",
                                      "Previews dropped because the reader was too slow.")
                            .Add({})),
       request_duration_seconds(HistogramFamily(registry, "request_duration_seconds",
-                                               "Accepted Generate calls, from arrival to end."),
+                                               "Admitted Generate calls, from arrival to end."),
                                {"model"}, kRequestBounds),
       time_to_first_image_seconds(
           HistogramFamily(registry, "time_to_first_image_seconds",
@@ -124,6 +132,7 @@ TransportMetrics::TransportMetrics(Registry& registry)
   for (const char* reason : {"QUEUE_FULL", "REQUEST_TOO_LARGE", "DRAINING"}) {
     rejected.With({reason});
   }
+  for (const char* how : {"running", "finished"}) retries_joined.With({how});
 }
 
 ServerMetrics::ServerMetrics(Registry& registry, const std::string& version)

@@ -108,8 +108,13 @@ struct TransportMetrics {
   // "REQUEST_TOO_LARGE", "DRAINING"). Invalid requests are not counted here: requests has them by
   // code.
   LabelledCounter rejected;
+  // {how}: calls that were answered by what an earlier one with their request id started: "running"
+  // or "finished".
+  LabelledCounter retries_joined;
+  prometheus::Gauge& result_cache_bytes;  // results kept for retries, or still read by some
   prometheus::Counter& previews_dropped;
-  LabelledHistogram request_duration_seconds;          // {model}: accepted calls, arrival until end
+  // {model}: calls that were admitted, from arrival until end; not those that joined later
+  LabelledHistogram request_duration_seconds;
   prometheus::Histogram& time_to_first_image_seconds;  // arrival until handed to the stream
   LabelledHistogram encode_seconds;  // {format}: "png", "webp" or "raw"; per picture
   prometheus::Histogram& nfe;        // per accepted request, as the user counts it

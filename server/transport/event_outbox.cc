@@ -4,6 +4,12 @@
 #include <utility>
 
 namespace skipstream {
+namespace {
+
+// What a waiting progress event is counted as: it is made when it leaves.
+constexpr size_t kProgressBytes = 32;
+
+}  // namespace
 
 EventOutbox::EventOutbox(size_t max_bytes, int num_images, int evaluations_per_image)
     : max_bytes_(max_bytes),
@@ -12,66 +18,51 @@ EventOutbox::EventOutbox(size_t max_bytes, int num_images, int evaluations_per_i
 
 void EventOutbox::PushProgress(int image, int evaluations_done) {
   ImageState& state = images_.at(static_cast<size_t>(image));
-  evaluations_done_ += evaluations_done - state.evaluations_done;
-  state.evaluations_done = evaluations_done;
-  if (state.progress) return;  // what is waiting is filled in when it leaves
-  v1::GenerateEvent event;
-  event.mutable_progress()->set_image_index(image);
-  state.progress = Append(std::move(event));
+  SetEvaluationsDone(state, evaluations_done);
+  if (!state.progress) state.progress = Append(nullptr, image);
 }
 
-bool EventOutbox::ReservePreview(int image) {
-  ImageState& state = images_.at(static_cast<size_t>(image));
-  if (state.ended || state.preview_reserved || bytes_ > max_bytes_ / 4) {
-    ++previews_dropped_;
-    return false;
-  }
-  state.preview_reserved = true;
-  return true;
+bool EventOutbox::WantsPreview(int image) {
+  const ImageState& state = images_.at(static_cast<size_t>(image));
+  if (!state.ended && bytes_ <= max_bytes_ / 4) return true;
+  ++previews_dropped_;
+  return false;
 }
 
-void EventOutbox::PushPreview(v1::Preview preview) {
-  ImageState& state = images_.at(static_cast<size_t>(preview.image_index()));
-  state.preview_reserved = false;
-  if (state.ended || bytes_ > max_bytes_ / 4) {
-    ++previews_dropped_;
-    return;
-  }
+void EventOutbox::PushPreview(SharedEvent preview) {
+  const int image = preview->preview().image_index();
+  if (!WantsPreview(image)) return;
+  ImageState& state = images_[static_cast<size_t>(image)];
   DropPreview(state);
-  v1::GenerateEvent event;
-  *event.mutable_preview() = std::move(preview);
-  state.preview = Append(std::move(event));
+  state.preview = Append(std::move(preview), image);
 }
 
-bool EventOutbox::Push(v1::GenerateEvent event) {
-  const size_t bytes = event.ByteSizeLong();
+bool EventOutbox::Push(SharedEvent event) {
+  const size_t bytes = event->ByteSizeLong();
   if (bytes_ + bytes > max_bytes_) {
     for (ImageState& image : images_) DropPreview(image);
     if (bytes_ + bytes > max_bytes_ && !queue_.empty()) return false;
   }
-  if (event.has_image()) {
-    images_.at(static_cast<size_t>(event.image().image_index())).ended = true;
-  } else if (event.has_image_failure()) {
-    images_.at(static_cast<size_t>(event.image_failure().image_index())).ended = true;
+  if (event->has_image()) {
+    ImageState& image = images_.at(static_cast<size_t>(event->image().image_index()));
+    image.ended = true;
+    SetEvaluationsDone(image, evaluations_per_image_);
+  } else if (event->has_image_failure()) {
+    images_.at(static_cast<size_t>(event->image_failure().image_index())).ended = true;
   }
-  Append(std::move(event));
+  Append(std::move(event), /*image=*/-1);
   return true;
 }
 
-std::optional<v1::GenerateEvent> EventOutbox::Pop() {
-  if (queue_.empty()) return std::nullopt;
-  v1::GenerateEvent event = std::move(queue_.front().event);
-  if (event.has_progress()) {
-    v1::Progress& progress = *event.mutable_progress();
-    ImageState& state = images_[static_cast<size_t>(progress.image_index())];
-    progress.set_evaluations_done(state.evaluations_done);
-    progress.set_evaluations_total(evaluations_per_image_);
-    progress.set_request_evaluations_done(evaluations_done_);
-    progress.set_request_evaluations_total(static_cast<int64_t>(images_.size()) *
-                                           evaluations_per_image_);
-    state.progress.reset();
-  } else if (event.has_preview()) {
-    images_[static_cast<size_t>(event.preview().image_index())].preview.reset();
+SharedEvent EventOutbox::Pop() {
+  if (queue_.empty()) return nullptr;
+  Entry& entry = queue_.front();
+  SharedEvent event = std::move(entry.event);
+  if (event == nullptr) {
+    event = std::make_shared<const v1::GenerateEvent>(ProgressOf(entry.image));
+    images_[static_cast<size_t>(entry.image)].progress.reset();
+  } else if (entry.image >= 0) {
+    images_[static_cast<size_t>(entry.image)].preview.reset();
   }
   Remove(queue_.begin());
   return event;
@@ -86,11 +77,28 @@ void EventOutbox::Clear() {
   bytes_ = 0;
 }
 
-EventOutbox::Queue::iterator EventOutbox::Append(v1::GenerateEvent event) {
-  const size_t bytes = event.ByteSizeLong();
+EventOutbox::Queue::iterator EventOutbox::Append(SharedEvent event, int image) {
+  const size_t bytes = event == nullptr ? kProgressBytes : event->ByteSizeLong();
   bytes_ += bytes;
-  queue_.push_back({std::move(event), bytes});
+  queue_.push_back({std::move(event), image, bytes});
   return std::prev(queue_.end());
+}
+
+v1::GenerateEvent EventOutbox::ProgressOf(int image) const {
+  v1::GenerateEvent event;
+  v1::Progress& progress = *event.mutable_progress();
+  progress.set_image_index(image);
+  progress.set_evaluations_done(images_[static_cast<size_t>(image)].evaluations_done);
+  progress.set_evaluations_total(evaluations_per_image_);
+  progress.set_request_evaluations_done(evaluations_done_);
+  progress.set_request_evaluations_total(static_cast<int64_t>(images_.size()) *
+                                         evaluations_per_image_);
+  return event;
+}
+
+void EventOutbox::SetEvaluationsDone(ImageState& image, int evaluations_done) {
+  evaluations_done_ += evaluations_done - image.evaluations_done;
+  image.evaluations_done = evaluations_done;
 }
 
 void EventOutbox::Remove(Queue::iterator entry) {

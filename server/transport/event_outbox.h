@@ -5,12 +5,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <list>
+#include <memory>
 #include <optional>
 #include <vector>
 
 #include "skipstream/v1/image_generation.pb.h"
 
 namespace skipstream {
+
+// Events are made once and shared by all readers of a generation.
+using SharedEvent = std::shared_ptr<const v1::GenerateEvent>;
 
 // What a slow reader costs is bounded and falls on that reader alone:
 //   progress  one event per image; a newer one replaces what was not yet taken
@@ -26,16 +30,17 @@ class EventOutbox {
   // Evaluations done for one image.
   void PushProgress(int image, int evaluations_done);
 
-  // Whether a preview of this image should be encoded now; if so, PushPreview follows. At most one
-  // per image is being encoded at a time. A refusal counts as dropped.
-  bool ReservePreview(int image);
-  void PushPreview(v1::Preview preview);
+  // Whether a preview of this image is worth encoding for this reader now. A refusal counts as
+  // dropped.
+  bool WantsPreview(int image);
+  void PushPreview(SharedEvent preview);
 
-  // An image, its failure, accepted or completed. False: it did not fit, even without previews.
-  [[nodiscard]] bool Push(v1::GenerateEvent event);
+  // An image, its failure, accepted or completed. False: it did not fit, even without previews. An
+  // image counts as all of its evaluations, whether their progress was pushed or not.
+  [[nodiscard]] bool Push(SharedEvent event);
 
-  // The next event for the reader. Nothing: the reader has caught up.
-  std::optional<v1::GenerateEvent> Pop();
+  // The next event for the reader. Null: the reader has caught up.
+  SharedEvent Pop();
 
   // Forgets everything that is waiting.
   void Clear();
@@ -46,7 +51,8 @@ class EventOutbox {
 
  private:
   struct Entry {
-    v1::GenerateEvent event;
+    SharedEvent event;  // null for progress, which is made when it leaves
+    int image = -1;     // of progress and previews
     size_t bytes = 0;
   };
   using Queue = std::list<Entry>;
@@ -54,11 +60,12 @@ class EventOutbox {
     int evaluations_done = 0;
     std::optional<Queue::iterator> progress;  // waiting in the queue
     std::optional<Queue::iterator> preview;
-    bool preview_reserved = false;
     bool ended = false;  // its image or failure is in the queue or gone
   };
 
-  Queue::iterator Append(v1::GenerateEvent event);
+  Queue::iterator Append(SharedEvent event, int image);
+  v1::GenerateEvent ProgressOf(int image) const;
+  void SetEvaluationsDone(ImageState& image, int evaluations_done);
   void Remove(Queue::iterator entry);
   void DropPreview(ImageState& image);
 

@@ -5,44 +5,18 @@
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/server_callback.h>
 
-#include <cstddef>
 #include <memory>
 #include <string>
 
-#include "server/engine/admission.h"
-#include "server/engine/clock.h"
-#include "server/engine/engine_thread.h"
-#include "server/engine/model_registry.h"
-#include "server/metrics/metrics.h"
-#include "server/transport/call_counter.h"
-#include "server/transport/request_limits.h"
-#include "server/transport/request_resolver.h"
-#include "server/transport/worker_pool.h"
+#include "server/transport/generate_environment.h"
 #include "skipstream/v1/image_generation.pb.h"
 
 namespace skipstream {
 
-// What every call needs. Everything referred to outlives the RPCs; `clock` and `metrics` also the
-// pool, where a picture may still be in the making when its RPC has ended.
-struct GenerateEnvironment {
-  const ModelRegistry& models;
-  Admission& admission;
-  EngineThread& engine;
-  WorkerPool& encoders;
-  const Clock& clock;
-  TransportMetrics& metrics;
-  CallCounter& calls;
-  SeedSource draw_seed;
-  RequestLimits limits;
-  size_t max_outbox_bytes = 0;
-  std::string version;
-};
-
-// Handles the RPC: resolves and admits the request, submits it to the engine, encodes its pictures
-// on the pool and streams its events. The reactor belongs to gRPC and deletes itself.
+// Handles the RPC of `tenant` (serve_request.h). The reactor belongs to gRPC and deletes itself.
 grpc::ServerWriteReactor<v1::GenerateEvent>* StartGenerateCall(
     std::shared_ptr<const GenerateEnvironment> environment, grpc::CallbackServerContext* context,
-    const v1::GenerateRequest* request);
+    const v1::GenerateRequest* request, const std::shared_ptr<const Tenant>& tenant);
 
 }  // namespace skipstream
 

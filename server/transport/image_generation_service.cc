@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 
+#include "server/transport/generate_call.h"
 #include "server/transport/grpc_status.h"
 #include "server/transport/model_description.h"
 #include "server/transport/model_reference.h"
@@ -30,7 +31,7 @@ absl::Status GetModelResult(const v1::GetModelRequest& request, const ModelRegis
 
 grpc::ServerWriteReactor<v1::GenerateEvent>* ImageGenerationService::Generate(
     grpc::CallbackServerContext* context, const v1::GenerateRequest* request) {
-  return StartGenerateCall(environment_, context, request);
+  return StartGenerateCall(environment_, context, request, std::make_shared<const Tenant>());
 }
 
 grpc::ServerUnaryReactor* ImageGenerationService::ListModels(grpc::CallbackServerContext* context,

@@ -4,7 +4,7 @@
 #include <memory>
 #include <utility>
 
-#include "server/transport/generate_call.h"
+#include "server/transport/generate_environment.h"
 #include "skipstream/v1/image_generation.grpc.pb.h"
 
 namespace skipstream {

@@ -15,6 +15,7 @@
 #include "server/transport/input_image_resolver.h"
 #include "server/transport/model_reference.h"
 #include "server/transport/picture_limits.h"
+#include "server/transport/request_id.h"
 #include "server/transport/sampler_resolver.h"
 #include "server/transport/skip_tuning_resolver.h"
 #include "server/transport/violations.h"
@@ -149,6 +150,11 @@ absl::StatusOr<ResolvedGeneration> ResolveRequest(const v1::GenerateRequest& req
   const LoadedModel* const guide = named->guide.get();
   const NetworkInfo& info = model.info();
 
+  if (!request.request_id().empty() && !IsValidRequestId(request.request_id())) {
+    violations.Add("request_id",
+                   absl::StrCat("must be 1 to ", kMaxRequestIdBytes,
+                                " printable ASCII characters, got ", Quoted(request.request_id())));
+  }
   const double strength = ResolveStrength(request, violations);
   std::optional<SamplingParams> params =
       ResolveSampler(request.sampler(), strength, info, limits, violations);

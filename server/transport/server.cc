@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "server/transport/call_counter.h"
+#include "server/transport/generation_table.h"
 #include "server/transport/image_generation_service.h"
 #include "server/transport/model_control_service.h"
 #include "server/transport/picture_limits.h"
@@ -56,6 +57,7 @@ class Server::Impl {
  public:
   Impl(const Options& options, const Dependencies& dependencies)
       : dependencies_(dependencies),
+        generations_(options.results, dependencies.clock, dependencies.metrics.result_cache_bytes),
         encoders_(options.encode_threads),
         readiness_(std::make_shared<Readiness>(dependencies.metrics.ready)),
         generation_({.models = dependencies.models,
@@ -65,6 +67,7 @@ class Server::Impl {
                      .clock = dependencies.clock,
                      .metrics = dependencies.metrics,
                      .calls = calls_,
+                     .generations = generations_,
                      .draw_seed = dependencies.draw_seed,
                      .limits = options.limits,
                      .max_outbox_bytes = options.max_outbox_bytes,
@@ -120,6 +123,7 @@ class Server::Impl {
  private:
   const Dependencies dependencies_;
   CallCounter calls_;
+  GenerationTable generations_;
   WorkerPool encoders_;
   const std::shared_ptr<Readiness> readiness_;
   ImageGenerationService generation_;

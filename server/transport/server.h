@@ -14,6 +14,7 @@
 #include "server/engine/engine_thread.h"
 #include "server/engine/model_registry.h"
 #include "server/metrics/metrics.h"
+#include "server/transport/generation_table.h"
 #include "server/transport/request_limits.h"
 #include "server/transport/request_resolver.h"
 
@@ -34,6 +35,8 @@ class Server {
     // Per call: finished events that wait for a slow reader. Past it the call is
     // RESOURCE_EXHAUSTED.
     size_t max_outbox_bytes = size_t{64} << 20;
+    // Results that are kept for retries.
+    GenerationTable::Options results = {};
     bool enable_model_control = false;
     std::string model_dir = {};
     bool reflection = true;

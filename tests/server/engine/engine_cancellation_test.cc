@@ -13,6 +13,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
+using ::testing::SizeIs;
 
 TEST(EngineCancellationTest, CancelledRowsAreInNoLaterBatch) {
   EngineHarness harness({.max_in_flight = 2});
@@ -92,6 +93,28 @@ TEST(EngineCancellationTest, TicketIsReleasedBeforeTheSinkHearsOfTheEnd) {
   EXPECT_EQ(admission.outstanding_evaluations(), 2);
   harness.RunUntilIdle();
   EXPECT_EQ(admission.outstanding_requests(), 0);
+}
+
+TEST(EngineCancellationTest, AnExtendedDeadlineIsTheOneThatCounts) {
+  EngineHarness harness;
+  const absl::Time now = harness.clock.Now();
+  const auto job = harness.Add(MakePlan(100), {1}, {.deadline = now + absl::Milliseconds(35)});
+  harness.engine.ExtendDeadline(job.id, now + absl::Milliseconds(75));
+  harness.engine.ExtendDeadline(job.id + 1, now);
+  EXPECT_EQ(harness.engine.NextWakeup(), now + absl::Milliseconds(75));
+  harness.RunUntilIdle();
+  EXPECT_EQ(job.finished()->code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_THAT(harness.executor.batches(), SizeIs(15)) << "of 5 ms each";
+}
+
+TEST(EngineCancellationTest, ADeadlineCanBeTakenAway) {
+  EngineHarness harness;
+  const auto job =
+      harness.Add(MakePlan(20), {1}, {.deadline = harness.clock.Now() + absl::Milliseconds(35)});
+  harness.engine.ExtendDeadline(job.id, absl::InfiniteFuture());
+  EXPECT_EQ(harness.engine.NextWakeup(), absl::InfiniteFuture());
+  harness.RunUntilIdle();
+  EXPECT_EQ(job.finished(), absl::OkStatus());
 }
 
 TEST(EngineCancellationTest, ExpiredJobIsInNoBatchAfterItsDeadline) {

@@ -43,13 +43,13 @@ TEST_F(MetricsTest, EveryFamilyOfTheDesignIsExposedWithHelpAndType) {
   const std::vector<std::pair<std::string, std::vector<std::string>>> families = {
       {"counter",
        {"requests_total", "images_total", "evaluations_total", "rejected_total", "cancelled_total",
-        "previews_dropped_total", "executor_failures_total"}},
+        "retries_joined_total", "previews_dropped_total", "executor_failures_total"}},
       {"histogram",
        {"request_duration_seconds", "queue_seconds", "time_to_first_image_seconds",
         "evaluation_seconds", "batch_rows", "encode_seconds", "nfe"}},
       {"gauge",
        {"waiting_requests", "waiting_evaluations", "running_samples", "slots", "slots_in_use",
-        "model_loaded", "build_info", "ready"}}};
+        "model_loaded", "result_cache_bytes", "build_info", "ready"}}};
   for (const auto& [type, names] : families) {
     for (const std::string& name : names) {
       EXPECT_THAT(text, HasSubstr("# HELP skipstream_" + name + " "));

@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -16,19 +18,24 @@ using ::testing::IsEmpty;
 
 constexpr size_t kMaxBytes = 1000;
 
-v1::GenerateEvent ImageEvent(int image, size_t bytes) {
+SharedEvent Shared(v1::GenerateEvent event) {
+  return std::make_shared<const v1::GenerateEvent>(std::move(event));
+}
+
+SharedEvent ImageEvent(int image, size_t bytes) {
   v1::GenerateEvent event;
   event.mutable_image()->set_image_index(image);
   event.mutable_image()->mutable_picture()->set_data(std::string(bytes, 'i'));
-  return event;
+  return Shared(std::move(event));
 }
 
-v1::Preview PreviewOf(int image, int evaluations_done, size_t bytes = 10) {
-  v1::Preview preview;
+SharedEvent PreviewOf(int image, int evaluations_done, size_t bytes = 10) {
+  v1::GenerateEvent event;
+  v1::Preview& preview = *event.mutable_preview();
   preview.set_image_index(image);
   preview.set_evaluations_done(evaluations_done);
   preview.mutable_picture()->set_data(std::string(bytes, 'p'));
-  return preview;
+  return Shared(std::move(event));
 }
 
 class EventOutboxTest : public ::testing::Test {
@@ -36,7 +43,7 @@ class EventOutboxTest : public ::testing::Test {
   // "progress 0 3/9", "preview 0 3", "image 0", "failure 1", "completed"
   std::vector<std::string> PopAll() {
     std::vector<std::string> events;
-    while (std::optional<v1::GenerateEvent> event = outbox_.Pop()) {
+    while (const SharedEvent event = outbox_.Pop()) {
       if (event->has_progress()) {
         events.push_back(absl::StrCat("progress ", event->progress().image_index(), " ",
                                       event->progress().evaluations_done(), "/",
@@ -55,7 +62,7 @@ class EventOutboxTest : public ::testing::Test {
     return events;
   }
   void Preview(int image, int evaluations_done, size_t bytes = 10) {
-    if (outbox_.ReservePreview(image)) {
+    if (outbox_.WantsPreview(image)) {
       outbox_.PushPreview(PreviewOf(image, evaluations_done, bytes));
     }
   }
@@ -66,10 +73,10 @@ class EventOutboxTest : public ::testing::Test {
 TEST_F(EventOutboxTest, AFastReaderGetsEverythingInOrder) {
   outbox_.PushProgress(0, 1);
   EXPECT_THAT(PopAll(), ElementsAre("progress 0 1/9"));
-  outbox_.PushProgress(0, 2);
-  Preview(0, 2);
+  outbox_.PushProgress(0, 9);
+  Preview(0, 8);
   EXPECT_TRUE(outbox_.Push(ImageEvent(0, 10)));
-  EXPECT_THAT(PopAll(), ElementsAre("progress 0 2/9", "preview 0 2", "image 0"));
+  EXPECT_THAT(PopAll(), ElementsAre("progress 0 9/9", "preview 0 8", "image 0"));
 }
 
 TEST_F(EventOutboxTest, ProgressOfASlowReaderIsFoldedPerImageAndNewest) {
@@ -99,25 +106,29 @@ TEST_F(EventOutboxTest, ANewerPreviewReplacesTheOneThatWaits) {
   EXPECT_EQ(outbox_.previews_dropped(), 1);
 }
 
-TEST_F(EventOutboxTest, OnePreviewPerImageIsEncodedAtATime) {
-  EXPECT_TRUE(outbox_.ReservePreview(0));
-  EXPECT_FALSE(outbox_.ReservePreview(0));
-  EXPECT_TRUE(outbox_.ReservePreview(1));
-  outbox_.PushPreview(PreviewOf(0, 1));
-  EXPECT_TRUE(outbox_.ReservePreview(0));
-  EXPECT_EQ(outbox_.previews_dropped(), 1);
+TEST_F(EventOutboxTest, AnImageCountsAsAllOfItsEvaluations) {
+  EXPECT_TRUE(outbox_.Push(ImageEvent(0, 10)));
+  outbox_.PushProgress(1, 2);
+  outbox_.Pop();
+  EXPECT_EQ(outbox_.Pop()->progress().request_evaluations_done(), 11);
+}
+
+TEST_F(EventOutboxTest, WhatWaitsIsSharedNotCopied) {
+  const SharedEvent image = ImageEvent(0, 10);
+  EXPECT_TRUE(outbox_.Push(image));
+  EXPECT_EQ(outbox_.Pop(), image);
 }
 
 TEST_F(EventOutboxTest, PreviewsAreRefusedWhileMuchIsWaiting) {
   EXPECT_TRUE(outbox_.Push(ImageEvent(0, kMaxBytes / 2)));
-  EXPECT_FALSE(outbox_.ReservePreview(1));
+  EXPECT_FALSE(outbox_.WantsPreview(1));
   PopAll();
-  EXPECT_TRUE(outbox_.ReservePreview(1));
+  EXPECT_TRUE(outbox_.WantsPreview(1));
   EXPECT_EQ(outbox_.previews_dropped(), 1);
 }
 
 TEST_F(EventOutboxTest, APreviewThatComesAfterItsImageIsDropped) {
-  EXPECT_TRUE(outbox_.ReservePreview(0));
+  EXPECT_TRUE(outbox_.WantsPreview(0));
   EXPECT_TRUE(outbox_.Push(ImageEvent(0, 10)));
   outbox_.PushPreview(PreviewOf(0, 8));
   EXPECT_THAT(PopAll(), ElementsAre("image 0"));
@@ -153,7 +164,7 @@ TEST_F(EventOutboxTest, RoomComesBackWithTheReader) {
 TEST_F(EventOutboxTest, FailuresAreNeverDropped) {
   v1::GenerateEvent event;
   event.mutable_image_failure()->set_image_index(1);
-  EXPECT_TRUE(outbox_.Push(event));
+  EXPECT_TRUE(outbox_.Push(Shared(event)));
   EXPECT_THAT(PopAll(), ElementsAre("failure 1"));
 }
 

@@ -1,0 +1,140 @@
+#include "server/transport/generation_reader.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/engine/error_details.h"
+#include "server/transport/grpc_status.h"
+
+namespace skipstream {
+namespace {
+
+// A client's deadline passes before ours, which starts when the call has arrived: its cancellation
+// comes a little early.
+constexpr absl::Duration kDeadlineSlack = absl::Milliseconds(100);
+
+absl::Status SlowReaderError(size_t max_bytes) {
+  absl::Status status = absl::ResourceExhaustedError(absl::StrCat(
+      "the reader is too slow: more than ", max_bytes,
+      " bytes of finished images were waiting for it; read faster, or ask for fewer or "
+      "smaller images"));
+  SetReason(status, "SLOW_READER");
+  return status;
+}
+
+}  // namespace
+
+GenerationReader::GenerationReader(const Options& options, EventStream& stream, const Clock& clock,
+                                   TransportMetrics& metrics)
+    : options_(options),
+      clock_(clock),
+      metrics_(metrics),
+      arrived_(clock.Now()),
+      stream_(&stream) {}
+
+void GenerationReader::SetLabels(const std::string& model, const std::string& solver) {
+  std::lock_guard lock(mutex_);
+  model_label_ = model;
+  solver_label_ = solver;
+}
+
+void GenerationReader::Begin(const GenerationFacts& facts, const AdmissionTicket& ticket,
+                             bool timed) {
+  std::lock_guard lock(mutex_);
+  if (ending_) return;
+  model_label_ = facts.model;
+  solver_label_ = facts.solver;
+  ticket_ = ticket;
+  timed_ = timed;
+  outbox_.emplace(options_.max_outbox_bytes, facts.images, facts.evaluations_per_image);
+}
+
+void GenerationReader::PushProgress(int image, int evaluations_done) {
+  std::lock_guard lock(mutex_);
+  if (ending_) return;
+  outbox_->PushProgress(image, evaluations_done);
+  Pump();
+}
+
+bool GenerationReader::WantsPreview(int image) {
+  std::lock_guard lock(mutex_);
+  return !ending_ && outbox_->WantsPreview(image);
+}
+
+void GenerationReader::PushPreview(const SharedEvent& preview) {
+  std::lock_guard lock(mutex_);
+  if (ending_) return;
+  outbox_->PushPreview(preview);
+  Pump();
+}
+
+bool GenerationReader::Push(const SharedEvent& event) {
+  std::lock_guard lock(mutex_);
+  if (ending_) return true;
+  const bool fits = outbox_->Push(event);
+  if (!fits) FailLocked(SlowReaderError(options_.max_outbox_bytes));
+  Pump();
+  return fits;
+}
+
+void GenerationReader::End(const absl::Status& status) {
+  std::lock_guard lock(mutex_);
+  if (ending_) return;
+  ending_ = status;
+  Pump();
+}
+
+void GenerationReader::Fail(const absl::Status& status) {
+  std::lock_guard lock(mutex_);
+  FailLocked(status);
+  Pump();
+}
+
+void GenerationReader::OnWritten() {
+  std::lock_guard lock(mutex_);
+  writing_ = nullptr;
+  Pump();
+}
+
+void GenerationReader::OnGone() {
+  Fail(clock_.Now() >= options_.deadline - kDeadlineSlack
+           ? absl::DeadlineExceededError("the deadline passed before the request was done")
+           : absl::CancelledError("cancelled by the client"));
+}
+
+void GenerationReader::FailLocked(const absl::Status& status) {
+  if (failed_ || stream_ == nullptr) return;
+  failed_ = true;
+  ending_ = status;
+  if (outbox_) outbox_->Clear();
+}
+
+void GenerationReader::Pump() {
+  if (writing_ != nullptr || stream_ == nullptr) return;
+  if (outbox_) {
+    const int64_t dropped = outbox_->previews_dropped();
+    metrics_.previews_dropped.Increment(static_cast<double>(dropped - previews_dropped_));
+    previews_dropped_ = dropped;
+    writing_ = outbox_->Pop();
+  }
+  if (writing_ == nullptr) {
+    if (ending_) Finish();
+    return;
+  }
+  if (timed_ && writing_->has_image() && !std::exchange(first_image_sent_, true)) {
+    metrics_.time_to_first_image_seconds.Observe(absl::ToDoubleSeconds(clock_.Now() - arrived_));
+  }
+  stream_->Write(*writing_);
+}
+
+void GenerationReader::Finish() {
+  metrics_.requests.With({model_label_, solver_label_, StatusCodeName(*ending_)}).Increment();
+  if (timed_) {
+    metrics_.request_duration_seconds.With({model_label_})
+        .Observe(absl::ToDoubleSeconds(clock_.Now() - arrived_));
+  }
+  ticket_ = AdmissionTicket();
+  std::exchange(stream_, nullptr)->Finish(*ending_);
+}
+
+}  // namespace skipstream

@@ -1,0 +1,59 @@
+#include "server/transport/serve_request.h"
+
+#include <optional>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/transport/request_id.h"
+#include "server/transport/retry_key.h"
+
+namespace skipstream {
+namespace {
+
+void Replay(const FinishedGeneration& finished, GenerationReader& reader) {
+  reader.Begin(finished.facts, AdmissionTicket(), /*timed=*/false);
+  for (const SharedEvent& event : finished.events) {
+    if (!reader.Push(event)) return;
+  }
+  reader.End(absl::OkStatus());
+}
+
+}  // namespace
+
+ServedBy ServeRequest(const std::shared_ptr<const GenerateEnvironment>& environment,
+                      const std::shared_ptr<const Tenant>& tenant, const v1::GenerateRequest& request,
+                      const std::shared_ptr<GenerationReader>& reader) {
+  const GenerateEnvironment& env = *environment;
+  std::optional<RetryKey> key;
+  // A malformed id is reported with whatever else is wrong.
+  if (IsValidRequestId(request.request_id())) key = MakeRetryKey(tenant->name, request);
+  const auto fresh = std::make_shared<Generation>(environment, tenant, key, request.request_id());
+  // Before others can find it: when they had all left, it would be given up.
+  if (!fresh->Join(reader)) return {};
+  while (key) {
+    absl::StatusOr<GenerationTable::Found> found = env.generations.FindOrAdd(*key, fresh);
+    if (!found.ok()) {
+      if (const auto model = env.models.Find(request.model()); model.ok()) {
+        reader->SetLabels((*model)->name(), "");
+      }
+      reader->Fail(found.status());
+      return {};
+    }
+    if (found->finished) {
+      env.metrics.retries_joined.With({"finished"}).Increment();
+      Replay(*found->finished, *reader);
+      return {.finished = std::move(found->finished)};
+    }
+    if (!found->running) break;  // `fresh` has the id
+    if (found->running->Join(reader)) {
+      env.metrics.retries_joined.With({"running"}).Increment();
+      return {.generation = std::move(found->running)};
+    }
+    // It has just ended, and is in the table no more.
+  }
+  fresh->Start(request);
+  return {.generation = fresh};
+}
+
+}  // namespace skipstream

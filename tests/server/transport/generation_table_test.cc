@@ -1,0 +1,136 @@
+#include "server/transport/generation_table.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "prometheus/gauge.h"
+#include "server/transport/generation.h"
+#include "tests/testing/fake_clock.h"
+
+namespace skipstream {
+namespace {
+
+constexpr size_t kPicture = 10'000;  // bytes; everything else about a result is below 1000
+
+RetryKey Key(const std::string& id, const std::string& hash = "hash") {
+  return {.tenant = "default", .request_id = id, .request_hash = hash};
+}
+
+class GenerationTableTest : public ::testing::Test {
+ protected:
+  void Make(const GenerationTable::Options& options) { table_.emplace(options, clock_, bytes_); }
+
+  static std::shared_ptr<Generation> NewGeneration() {
+    return std::make_shared<Generation>(nullptr, nullptr, std::nullopt, "");
+  }
+
+  void Finish(const std::string& id, size_t bytes = kPicture) {
+    const auto generation = NewGeneration();
+    ASSERT_TRUE(table_->FindOrAdd(Key(id), generation).ok());
+    v1::GenerateEvent event;
+    event.mutable_image()->mutable_picture()->set_data(std::string(bytes, 'i'));
+    table_->Finish(Key(id), generation.get(),
+                   {.facts = {.model = id, .solver = ""},
+                    .events = {std::make_shared<const v1::GenerateEvent>(std::move(event))}});
+  }
+
+  std::shared_ptr<const FinishedGeneration> Find(const std::string& id) {
+    const auto found = table_->FindOrAdd(Key(id), NewGeneration());
+    return found.ok() ? found->finished : nullptr;
+  }
+
+  FakeClock clock_;
+  prometheus::Gauge bytes_;
+  std::optional<GenerationTable> table_;
+};
+
+TEST_F(GenerationTableTest, AnIdBelongsToTheFirstThatAsks) {
+  Make({});
+  const auto first = NewGeneration();
+  const auto second = NewGeneration();
+  EXPECT_EQ(table_->FindOrAdd(Key("a"), first)->running, nullptr);
+  EXPECT_EQ(table_->FindOrAdd(Key("a"), second)->running, first);
+  table_->Forget(Key("a"), second.get());
+  EXPECT_EQ(table_->FindOrAdd(Key("a"), second)->running, first)
+      << "not the second one's to forget";
+  table_->Forget(Key("a"), first.get());
+  EXPECT_EQ(table_->FindOrAdd(Key("a"), second)->running, nullptr);
+  EXPECT_EQ(table_->FindOrAdd(Key("a"), first)->running, second);
+}
+
+TEST_F(GenerationTableTest, OneThatIsGoneIsNotFound) {
+  Make({});
+  EXPECT_TRUE(table_->FindOrAdd(Key("a"), NewGeneration()).ok());
+  EXPECT_EQ(table_->FindOrAdd(Key("a", "other"), NewGeneration())->running, nullptr);
+}
+
+TEST_F(GenerationTableTest, ResultsLeaveWhenTheirTimeIsUp) {
+  Make({.keep = absl::Seconds(10)});
+  Finish("a");
+  clock_.Advance(absl::Seconds(6));
+  Finish("b");
+  EXPECT_EQ(Find("a")->facts.model, "a");
+  clock_.Advance(absl::Seconds(6));
+  EXPECT_EQ(Find("a"), nullptr);
+  EXPECT_EQ(Find("b")->facts.model, "b");
+  clock_.Advance(absl::Seconds(6));
+  EXPECT_EQ(Find("b"), nullptr);
+  EXPECT_EQ(bytes_.Value(), 0);
+}
+
+TEST_F(GenerationTableTest, TheOldestMakeRoomForTheNewest) {
+  Make({.max_bytes = 5 * kPicture / 2});
+  for (const char* id : {"a", "b", "c"}) Finish(id);
+  EXPECT_EQ(Find("a"), nullptr);
+  EXPECT_NE(Find("b"), nullptr);
+  EXPECT_NE(Find("c"), nullptr);
+  EXPECT_GE(bytes_.Value(), 2 * kPicture);
+  EXPECT_LE(bytes_.Value(), 5 * kPicture / 2);
+}
+
+TEST_F(GenerationTableTest, TheNumberOfResultsIsBounded) {
+  Make({.max_results = 2});
+  for (const char* id : {"a", "b", "c"}) Finish(id);
+  EXPECT_EQ(Find("a"), nullptr);
+  EXPECT_NE(Find("c"), nullptr);
+}
+
+TEST_F(GenerationTableTest, WhatIsLargerThanTheBoundIsNotKeptAndPushesNothingOut) {
+  Make({.max_bytes = 2 * kPicture});
+  Finish("a");
+  Finish("large", 3 * kPicture);
+  EXPECT_EQ(Find("large"), nullptr);
+  EXPECT_NE(Find("a"), nullptr);
+}
+
+TEST_F(GenerationTableTest, AResultCountsUntilItsLastReaderHasLetItGo) {
+  Make({.max_bytes = 3 * kPicture / 2});
+  Finish("a");
+  std::shared_ptr<const FinishedGeneration> read = Find("a");
+  Finish("b");  // pushes a out, which stays where it is
+  EXPECT_EQ(Find("b"), nullptr);
+  EXPECT_GE(bytes_.Value(), kPicture);
+  read.reset();
+  EXPECT_EQ(bytes_.Value(), 0);
+  table_->Forget(Key("b"), nullptr);
+  Finish("c");
+  EXPECT_NE(Find("c"), nullptr);
+}
+
+TEST_F(GenerationTableTest, NothingIsKeptWhenSwitchedOff) {
+  for (const GenerationTable::Options& options :
+       {GenerationTable::Options{.max_bytes = 0},
+        GenerationTable::Options{.keep = absl::ZeroDuration()}}) {
+    Make(options);
+    Finish("a");
+    EXPECT_EQ(Find("a"), nullptr);
+  }
+}
+
+}  // namespace
+}  // namespace skipstream
