@@ -143,8 +143,7 @@ absl::StatusOr<std::optional<std::string>> ReadIfThere(const std::string& path, 
   // Not blocking: opening a pipe nobody writes to must not hang.
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | flags);
   if (fd < 0 && errno == ENOENT) return std::nullopt;
-  const absl::Status cannot_be_read =
-      absl::InvalidArgumentError(absl::StrCat(path, ": cannot be read"));
+  absl::Status cannot_be_read = absl::InvalidArgumentError(absl::StrCat(path, ": cannot be read"));
   if (fd < 0) return cannot_be_read;
   const absl::Cleanup close_file = [fd] { close(fd); };
   struct stat info;

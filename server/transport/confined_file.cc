@@ -33,7 +33,7 @@ ConfinedFile::~ConfinedFile() {
 
 absl::StatusOr<ConfinedFile> ConfinedFile::Find(const std::string& directory,
                                                 const std::string& name) {
-  const absl::Status not_there = absl::NotFoundError(absl::StrCat("there is no file ", name));
+  absl::Status not_there = absl::NotFoundError(absl::StrCat("there is no file ", name));
   std::error_code error;
   const std::filesystem::path real_directory = std::filesystem::canonical(directory, error);
   if (error) return not_there;

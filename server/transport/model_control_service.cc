@@ -1,5 +1,7 @@
 #include "server/transport/model_control_service.h"
 
+#include <sys/resource.h>
+
 #include <exception>
 #include <memory>
 #include <utility>
@@ -16,6 +18,11 @@ namespace skipstream {
 namespace {
 
 constexpr absl::string_view kModelFileEnding = ".safetensors";
+
+// Reading, checking and hashing a model keeps two cores busy. Evaluations go first: on shared cores
+// they would take many times as long meanwhile. Still a tenth of what others get, so that loading
+// ends on a busy server too, and nobody waits long for a lock it holds.
+constexpr int kLoaderNiceness = 10;
 
 absl::Status Disabled() {
   return absl::PermissionDeniedError(
@@ -48,7 +55,11 @@ absl::Status Caught(Work work) {
 
 ModelControlService::ModelControlService(const Options& options, StepExecutor& executor,
                                          ModelRegistry& models)
-    : options_(options), executor_(executor), models_(models) {}
+    : options_(options), executor_(executor), models_(models) {
+  // A thread has a priority of its own on Linux, and threads it starts inherit it. Where it cannot
+  // be changed, loading takes its share as everybody does.
+  loader_.Submit([] { setpriority(PRIO_PROCESS, /*who: this thread*/ 0, kLoaderNiceness); });
+}
 
 grpc::ServerUnaryReactor* ModelControlService::Load(grpc::CallbackServerContext* context,
                                                     const v1::LoadRequest* request,

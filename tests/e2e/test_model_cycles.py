@@ -108,3 +108,12 @@ def test_a_request_finds_the_old_model_or_the_new_one(
                     seen.add(client.model().sha256)
                     assert server.metrics().value("model_loaded", model="nouns32") == 1
         assert seen == {old, new}
+
+
+def test_loading_gives_way_to_evaluations(new_server: Callable[..., Server]) -> None:
+    server = new_server("--enable_model_control")
+    stats = Path(f"/proc/{server.process.pid}/task").glob("*/stat")
+    niceness = [int(stat.read_text().rpartition(")")[2].split()[16]) for stat in stats]
+    # Of the thread that loads: threads have priorities of their own.
+    assert niceness.count(10) == 1
+    assert niceness.count(os.nice(0)) == len(niceness) - 1
