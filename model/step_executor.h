@@ -115,7 +115,8 @@ class StepExecutor {
   virtual void SetListener(ExecutorListener* listener) = 0;
 
   // Loads a .safetensors model file. Strict: a missing, unused or misshapen tensor, or a value out
-  // of range, is an error that names it. Blocks while reading.
+  // of range, is an error that names it. Blocks while reading. A path may be /proc/self/fd/N, a
+  // descriptor that stays open meanwhile.
   virtual absl::StatusOr<NetworkId> LoadNetwork(const std::string& path) = 0;
   virtual NetworkInfo GetNetworkInfo(NetworkId network) const = 0;
   // Releases the weights once everything submitted before has run.

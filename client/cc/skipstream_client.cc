@@ -79,7 +79,8 @@ absl::StatusOr<Response> CallWithRetries(const RetryPolicy& policy, absl::Time d
 Client::Client(const Options& options)
     : options_(options),
       channel_(MakeChannel(options)),
-      stub_(v1::ImageGeneration::NewStub(channel_)) {
+      stub_(v1::ImageGeneration::NewStub(channel_)),
+      control_(v1::ModelControl::NewStub(channel_)) {
   KeepCallbackThreads();
 }
 
@@ -121,6 +122,30 @@ absl::StatusOr<v1::GetModelResponse> Client::GetModel(const std::string& name,
       [this, &request](grpc::ClientContext& context, v1::GetModelResponse& response) {
         return stub_->GetModel(&context, request, &response);
       });
+}
+
+absl::StatusOr<v1::LoadResponse> Client::LoadModel(const std::string& file, const std::string& name,
+                                                   bool replace, absl::Time deadline) {
+  v1::LoadRequest request;
+  request.set_file(file);
+  request.set_name(name);
+  request.set_replace(replace);
+  return CallWithRetries<v1::LoadResponse>(
+      options_.retry, deadline,
+      [this, &request](grpc::ClientContext& context, v1::LoadResponse& response) {
+        return control_->Load(&context, request, &response);
+      });
+}
+
+absl::Status Client::UnloadModel(const std::string& name, absl::Time deadline) {
+  v1::UnloadRequest request;
+  request.set_name(name);
+  return CallWithRetries<v1::UnloadResponse>(
+             options_.retry, deadline,
+             [this, &request](grpc::ClientContext& context, v1::UnloadResponse& response) {
+               return control_->Unload(&context, request, &response);
+             })
+      .status();
 }
 
 absl::StatusOr<bool> Client::CheckHealth(const std::string& service, absl::Time deadline) {

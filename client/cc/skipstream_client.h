@@ -13,6 +13,7 @@
 #include "client/cc/retry.h"
 #include "client/cc/rpc_status.h"
 #include "skipstream/v1/image_generation.grpc.pb.h"
+#include "skipstream/v1/model_control.grpc.pb.h"
 
 namespace grpc {
 class Channel;
@@ -87,6 +88,15 @@ class Client {
   absl::StatusOr<v1::GetModelResponse> GetModel(const std::string& name,
                                                 absl::Time deadline = absl::InfiniteFuture());
 
+  // Of a server started with --enable_model_control. Loads a file of its model directory under
+  // `name` (empty: the file's without its ending). With `replace` it takes the place of the model
+  // of that name, if there is one; running requests finish on the old weights.
+  absl::StatusOr<v1::LoadResponse> LoadModel(const std::string& file, const std::string& name,
+                                             bool replace,
+                                             absl::Time deadline = absl::InfiniteFuture());
+  // Stops offering a model; running requests finish.
+  absl::Status UnloadModel(const std::string& name, absl::Time deadline = absl::InfiniteFuture());
+
   // Asks grpc.health.v1 once, without retries. True if SERVING; NotFound for a service name the
   // server does not know.
   absl::StatusOr<bool> CheckHealth(const std::string& service,
@@ -96,6 +106,7 @@ class Client {
   const Options options_;
   std::shared_ptr<grpc::Channel> channel_;
   std::shared_ptr<v1::ImageGeneration::Stub> stub_;
+  std::unique_ptr<v1::ModelControl::Stub> control_;
 };
 
 }  // namespace skipstream::client

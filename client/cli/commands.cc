@@ -20,6 +20,8 @@ int RunSkipstream(int argc, char** argv) {
   app.formatter(std::make_shared<HelpFormatter>());  // inherited by the subcommands
   std::map<std::string, Command> commands = {{"generate", AddGenerateCommand(app)},
                                              {"models", AddModelsCommand(app)},
+                                             {"load", AddLoadCommand(app)},
+                                             {"unload", AddUnloadCommand(app)},
                                              {"health", AddHealthCommand(app)}};
   try {
     app.parse(argc, argv);

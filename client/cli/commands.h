@@ -12,6 +12,8 @@ using Command = std::function<int()>;
 
 Command AddGenerateCommand(CLI::App& app);
 Command AddModelsCommand(CLI::App& app);
+Command AddLoadCommand(CLI::App& app);
+Command AddUnloadCommand(CLI::App& app);
 Command AddHealthCommand(CLI::App& app);
 
 // All of it: parses, runs one subcommand, returns the exit code.

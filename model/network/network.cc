@@ -108,6 +108,8 @@ absl::StatusOr<std::unique_ptr<Network>> Network::Load(const std::string& path,
   if (absl::Status status = reader.Finish(); !status.ok()) return with_path(status);
   absl::StatusOr<std::string> digest = sha256.get();
   if (!digest.ok()) return digest.status();
+  // The digest is that of the bytes that were read above.
+  if (absl::Status status = file->CheckUnchanged(); !status.ok()) return status;
   info.parameter_count = reader.parameter_count();
   info.sha256 = *std::move(digest);
   info.form = form;

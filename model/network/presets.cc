@@ -1,15 +1,22 @@
 #include "model/network/presets.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
-#include <fstream>
+#include <optional>
 #include <set>
 #include <string>
 #include <system_error>
 #include <tuple>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "model/network/strict_json.h"
 #include "model/sampler/sampler.h"
@@ -20,6 +27,7 @@ namespace {
 
 constexpr size_t kMaxBytes = 256 << 10;
 constexpr double kMaxSigma = 1e12;
+constexpr char kDescriptors[] = "/proc/self/fd/";
 
 absl::StatusOr<DepthProfile> ParseDepth(FieldReader& entry, int num_skips) {
   const bool uniform = entry.Has("rho");
@@ -129,6 +137,30 @@ absl::StatusOr<SkipTuningPreset> ParsePreset(const nlohmann::json& json, int num
   return preset;
 }
 
+// The contents, cut after kMaxBytes + 1: what is too long is seen by its reader. Nothing if there
+// is no such file.
+absl::StatusOr<std::optional<std::string>> ReadIfThere(const std::string& path, int flags) {
+  // Not blocking: opening a pipe nobody writes to must not hang.
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | flags);
+  if (fd < 0 && errno == ENOENT) return std::nullopt;
+  absl::Status cannot_be_read = absl::InvalidArgumentError(absl::StrCat(path, ": cannot be read"));
+  if (fd < 0) return cannot_be_read;
+  const absl::Cleanup close_file = [fd] { close(fd); };
+  struct stat info;
+  if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) return cannot_be_read;
+  std::string text(kMaxBytes + 1, '\0');
+  size_t done = 0;
+  while (done < text.size()) {
+    const ssize_t got = read(fd, text.data() + done, text.size() - done);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return cannot_be_read;
+    if (got == 0) break;
+    done += static_cast<size_t>(got);
+  }
+  text.resize(done);
+  return text;
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<SkipTuningPreset>> ParsePresets(const std::string& json, int num_skips,
@@ -158,19 +190,20 @@ absl::StatusOr<std::vector<SkipTuningPreset>> ParsePresets(const std::string& js
 
 absl::Status AddPresetsBeside(const std::string& model_path, int num_skips,
                               std::vector<SkipTuningPreset>& presets) {
-  const std::filesystem::path path =
-      std::filesystem::path(model_path).replace_extension(".presets.json");
-  std::error_code error;
-  if (!std::filesystem::exists(path, error)) return absl::OkStatus();
-  std::ifstream file(path, std::ios::binary);
-  std::string text(kMaxBytes + 1, '\0');  // one more than is taken: too long is seen
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!file.eof() && file.fail()) {
-    return absl::InvalidArgumentError(absl::StrCat(path.string(), ": cannot be read"));
+  std::filesystem::path path = model_path;
+  const bool by_descriptor = absl::StartsWith(model_path, kDescriptors);
+  if (by_descriptor) {
+    std::error_code error;
+    path = std::filesystem::read_symlink(path, error);
+    if (error) return absl::NotFoundError(absl::StrCat(model_path, ": is no open descriptor"));
   }
-  text.resize(static_cast<size_t>(file.gcount()));
+  path.replace_extension(".presets.json");
+  absl::StatusOr<std::optional<std::string>> text =
+      ReadIfThere(path.string(), by_descriptor ? O_NOFOLLOW : 0);
+  if (!text.ok()) return text.status();
+  if (!text->has_value()) return absl::OkStatus();
   absl::StatusOr<std::vector<SkipTuningPreset>> added =
-      ParsePresets(text, num_skips, path.string());
+      ParsePresets(**text, num_skips, path.string());
   if (!added.ok()) return added.status();
   const auto key = [](const SkipTuningPreset& preset) {
     return std::tie(preset.name, preset.nfe, preset.solver);

@@ -33,7 +33,9 @@ absl::StatusOr<std::vector<SkipTuningPreset>> ParsePresets(const std::string& js
                                                            const std::string& where);
 
 // Adds the presets of the file beside a model file to `presets`, if there is one. InvalidArgument
-// as above, or if it cannot be read.
+// as above, or if it cannot be read. Beside a model that is given as a descriptor,
+// /proc/self/fd/N, is where that leads; whoever gives it so confines what is read: the file of
+// presets may then be no symbolic link.
 absl::Status AddPresetsBeside(const std::string& model_path, int num_skips,
                               std::vector<SkipTuningPreset>& presets);
 

@@ -26,13 +26,13 @@ absl::Status WithFile(const std::string& path, const absl::Status& status) {
 
 }  // namespace
 
-SafetensorsFile::SafetensorsFile(std::string path, int fd, uint64_t size)
-    : path_(std::move(path)), fd_(fd), size_(size) {}
+SafetensorsFile::SafetensorsFile(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
 
 SafetensorsFile::SafetensorsFile(SafetensorsFile&& other) noexcept
     : path_(std::move(other.path_)),
       fd_(std::exchange(other.fd_, -1)),
       size_(other.size_),
+      written_(other.written_),
       tensors_(std::move(other.tensors_)),
       metadata_(std::move(other.metadata_)) {}
 
@@ -40,6 +40,7 @@ SafetensorsFile& SafetensorsFile::operator=(SafetensorsFile&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(fd_, other.fd_);
   std::swap(size_, other.size_);
+  std::swap(written_, other.written_);
   std::swap(tensors_, other.tensors_);
   std::swap(metadata_, other.metadata_);
   return *this;
@@ -53,13 +54,14 @@ absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::string& path) {
   // Not blocking: opening a pipe nobody writes to must not hang.
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat("cannot open ", path));
-  SafetensorsFile file(path, fd, 0);
+  SafetensorsFile file(path, fd);
   struct stat info;
   if (fstat(fd, &info) != 0) return absl::ErrnoToStatus(errno, absl::StrCat("cannot stat ", path));
   if (!S_ISREG(info.st_mode)) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": not a regular file"));
   }
   file.size_ = static_cast<uint64_t>(info.st_size);
+  file.written_ = info.st_mtim;
   if (absl::Status status = file.ParseHeader(); !status.ok()) return WithFile(path, status);
   return file;
 }
@@ -124,6 +126,17 @@ absl::Status SafetensorsFile::ReadPart(const SafetensorsEntry& entry, uint64_t f
   }
   absl::Status status = ReadAt(entry.offset + first, out);
   return status.ok() ? status : WithFile(path_, status);
+}
+
+absl::Status SafetensorsFile::CheckUnchanged() const {
+  struct stat info;
+  if (fstat(fd_, &info) != 0)
+    return absl::ErrnoToStatus(errno, absl::StrCat("cannot stat ", path_));
+  if (static_cast<uint64_t>(info.st_size) == size_ && info.st_mtim.tv_sec == written_.tv_sec &&
+      info.st_mtim.tv_nsec == written_.tv_nsec) {
+    return absl::OkStatus();
+  }
+  return absl::DataLossError(absl::StrCat(path_, ": the file was changed while it was read"));
 }
 
 absl::StatusOr<std::string> SafetensorsFile::Sha256(const std::stop_token& stop) const {

@@ -9,6 +9,7 @@
 #define SKIPSTREAM_MODEL_NETWORK_SAFETENSORS_H_
 
 #include <cstdint>
+#include <ctime>
 #include <map>
 #include <stop_token>
 #include <string>
@@ -56,16 +57,21 @@ class SafetensorsFile {
   // SHA-256 of the whole file in lower-case hex. Reads all of it, unless asked to stop: Cancelled.
   absl::StatusOr<std::string> Sha256(const std::stop_token& stop = {}) const;
 
+  // DataLoss if somebody has written to the file since it was opened. (Giving its name to another
+  // file is no such case: what was opened stays what is read.)
+  absl::Status CheckUnchanged() const;
+
   static constexpr uint64_t kMaxHeaderBytes = 16 << 20;
 
  private:
-  SafetensorsFile(std::string path, int fd, uint64_t size);
+  SafetensorsFile(std::string path, int fd);
   absl::Status ReadAt(uint64_t offset, absl::Span<char> out) const;
   absl::Status ParseHeader();
 
   std::string path_;
   int fd_;
-  uint64_t size_;
+  uint64_t size_ = 0;
+  timespec written_{};  // when somebody last wrote to it
   std::map<std::string, SafetensorsEntry> tensors_;
   std::map<std::string, std::string> metadata_;
 };

@@ -50,9 +50,23 @@ absl::Status ModelRegistry::Add(std::shared_ptr<const LoadedModel> model) {
   if (!models_.emplace(name, std::move(model)).second) {
     return absl::AlreadyExistsError(absl::StrCat("a model is already called '", name, "'"));
   }
+  Offered(name);
+  return absl::OkStatus();
+}
+
+std::shared_ptr<const LoadedModel> ModelRegistry::Replace(
+    std::shared_ptr<const LoadedModel> model) {
+  const std::string name = model->name();
+  std::lock_guard lock(mutex_);
+  std::shared_ptr<const LoadedModel>& place = models_[name];
+  std::swap(place, model);
+  if (model == nullptr) Offered(name);
+  return model;
+}
+
+void ModelRegistry::Offered(const std::string& name) {
   if (models_.size() == 1) default_name_ = name;
   if (metrics_ != nullptr) metrics_->model_loaded.With({name}).Set(1);
-  return absl::OkStatus();
 }
 
 absl::Status ModelRegistry::Remove(const std::string& name) {

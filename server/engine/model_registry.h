@@ -53,6 +53,10 @@ class ModelRegistry {
   // The first model added is the default one.
   // AlreadyExists if a model of that name is there.
   absl::Status Add(std::shared_ptr<const LoadedModel> model);
+  // Offers a model from now on under its name, in place of the one that had it, if any, which is
+  // returned (else null): its place as the default passes on. Whoever asks for the name meanwhile
+  // finds one or the other.
+  std::shared_ptr<const LoadedModel> Replace(std::shared_ptr<const LoadedModel> model);
   // NotFound (listing the names there are) if it is not there. FailedPrecondition for the default
   // model: the server always has one.
   absl::Status Remove(const std::string& name);
@@ -62,6 +66,8 @@ class ModelRegistry {
   std::string default_name() const;
 
  private:
+  void Offered(const std::string& name);  // with mutex_ held, after a name was added
+
   ModelMetrics* const metrics_;
   mutable std::mutex mutex_;
   std::string default_name_;

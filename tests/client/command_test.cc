@@ -326,6 +326,31 @@ TEST_F(CommandTest, ListsAndDescribesModels) {
   EXPECT_EQ(unknown.err, "error: no such model; there is fake\n");
 }
 
+TEST_F(CommandTest, LoadsReplacesAndUnloadsModels) {
+  EXPECT_EQ(Run("load", {"x.safetensors"}).out, "mine abc\n");
+  const auto replaced = Run("load", {"x.safetensors", "--name", "mine", "--replace"});
+  EXPECT_EQ(replaced.out, "mine abc in place of def\n");
+  EXPECT_EQ(replaced.exit_code, 0);
+  const auto json = nlohmann::json::parse(Run("load", {"x.safetensors", "--json"}).out);
+  EXPECT_EQ(json.at("sha256"), "abc");
+  const std::vector<v1::LoadRequest> loads = server_.loads();
+  ASSERT_EQ(loads.size(), 3u);
+  EXPECT_EQ(loads[0].file(), "x.safetensors");
+  EXPECT_EQ(loads[0].name(), "");
+  EXPECT_FALSE(loads[0].replace());
+  EXPECT_EQ(loads[1].name(), "mine");
+  EXPECT_TRUE(loads[1].replace());
+
+  const auto absent = Run("load", {"absent.safetensors"});
+  EXPECT_EQ(absent.exit_code, 1);
+  EXPECT_EQ(absent.err, "error: file: no 'absent.safetensors'\n");
+
+  const auto unloaded = Run("unload", {"mine"});
+  EXPECT_EQ(unloaded.exit_code, 0);
+  EXPECT_EQ(unloaded.out + unloaded.err, "");
+  EXPECT_THAT(server_.unloads(), ElementsAre("mine"));
+}
+
 TEST_F(CommandTest, HealthIsTheExitCode) {
   server_.SetServing("readiness", true);
   server_.SetServing("liveness", false);

@@ -300,11 +300,39 @@ grpc::ServerWriteReactor<v1::GenerateEvent>* FakeServer::Service::Generate(
   return stream;
 }
 
-FakeServer::FakeServer() : service_(std::make_unique<Service>()) {
+class FakeServer::Control : public v1::ModelControl::Service {
+ public:
+  grpc::Status Load(grpc::ServerContext*, const v1::LoadRequest* request,
+                    v1::LoadResponse* response) override {
+    std::lock_guard lock(mutex);
+    loads.push_back(*request);
+    if (request->file() == "absent.safetensors") {
+      return grpc::Status(grpc::StatusCode::NOT_FOUND, "file: no 'absent.safetensors'");
+    }
+    response->set_name("mine");
+    response->set_sha256("abc");
+    if (request->replace()) response->set_replaced_sha256("def");
+    return grpc::Status::OK;
+  }
+  grpc::Status Unload(grpc::ServerContext*, const v1::UnloadRequest* request,
+                      v1::UnloadResponse*) override {
+    std::lock_guard lock(mutex);
+    unloads.push_back(request->name());
+    return grpc::Status::OK;
+  }
+
+  std::mutex mutex;
+  std::vector<v1::LoadRequest> loads;
+  std::vector<std::string> unloads;
+};
+
+FakeServer::FakeServer()
+    : service_(std::make_unique<Service>()), control_(std::make_unique<Control>()) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
   builder.RegisterService(service_.get());
+  builder.RegisterService(control_.get());
   server_ = builder.BuildAndStart();
 }
 
@@ -324,6 +352,16 @@ void FakeServer::SetServing(const std::string& health_service, bool serving) {
 std::vector<v1::GenerateRequest> FakeServer::requests() const {
   std::lock_guard lock(service_->mutex);
   return service_->requests;
+}
+
+std::vector<v1::LoadRequest> FakeServer::loads() const {
+  std::lock_guard lock(control_->mutex);
+  return control_->loads;
+}
+
+std::vector<std::string> FakeServer::unloads() const {
+  std::lock_guard lock(control_->mutex);
+  return control_->unloads;
 }
 
 void FakeServer::WaitForRequests(int count) {

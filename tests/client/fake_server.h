@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "google/rpc/error_details.pb.h"
 #include "skipstream/v1/image_generation.grpc.pb.h"
+#include "skipstream/v1/model_control.grpc.pb.h"
 
 namespace skipstream::testing {
 
@@ -46,6 +47,10 @@ class FakeServer {
   void SetServing(const std::string& health_service, bool serving);
 
   std::vector<v1::GenerateRequest> requests() const;
+  // Loads are answered with model "mine" (that replaced another one, if asked to); the file
+  // "absent.safetensors" is not there.
+  std::vector<v1::LoadRequest> loads() const;
+  std::vector<std::string> unloads() const;
   // Blocks until so many calls arrived, or delivered all the images their script allows, or were
   // seen to be cancelled.
   void WaitForRequests(int count);
@@ -63,7 +68,9 @@ class FakeServer {
  private:
   class Service;
   class Stream;
+  class Control;
   std::unique_ptr<Service> service_;
+  std::unique_ptr<Control> control_;
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;
 };

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <filesystem>
 #include <limits>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -240,9 +242,13 @@ void PuppetExecutor::SetListener(ExecutorListener* listener) {
 
 absl::StatusOr<NetworkId> PuppetExecutor::LoadNetwork(const std::string& path) {
   std::lock_guard lock(mutex_);
-  if (absl::Status fault = LoadFault(path); !fault.ok()) return fault;
+  // Where a descriptor leads.
+  std::error_code error;
+  const std::filesystem::path real = std::filesystem::read_symlink(path, error);
+  const std::string file = error ? path : real.string();
+  if (absl::Status fault = LoadFault(file); !fault.ok()) return fault;
   const NetworkId network = next_network_++;
-  networks_[network] = path;
+  networks_[network] = file;
   return network;
 }
 

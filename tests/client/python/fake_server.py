@@ -123,7 +123,11 @@ class FakeServer(
 
     def Load(self, request: Any, context: grpc.ServicerContext) -> model_control_pb2.LoadResponse:
         self._unary(request, context)
-        return model_control_pb2.LoadResponse(name=request.name or "from_file", sha256="cd" * 32)
+        return model_control_pb2.LoadResponse(
+            name=request.name or "from_file",
+            sha256="cd" * 32,
+            replaced_sha256="ef" * 32 if request.replace else "",
+        )
 
     def Unload(
         self, request: Any, context: grpc.ServicerContext

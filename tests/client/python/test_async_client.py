@@ -77,4 +77,6 @@ async def test_models_health_and_control(server: FakeServer) -> None:
         assert (await client.model("other")).name == "other"
         assert await client.health() == skipstream.Health(live=True, ready=True)
         assert (await client.load_model("x.safetensors", "mine")).name == "mine"
+        loaded = await client.load_model("x.safetensors", "mine", replace=True)
+        assert loaded.replaced_sha256 == "ef" * 32
         await client.unload_model("mine")

@@ -236,7 +236,11 @@ def test_health(server: FakeServer, client: skipstream.Client) -> None:
 
 
 def test_model_control(server: FakeServer, client: skipstream.Client) -> None:
-    assert client.load_model("x.safetensors").name == "from_file"
+    loaded = client.load_model("x.safetensors")
+    assert loaded == skipstream.LoadedModel("from_file", "cd" * 32)
     assert client.load_model("x.safetensors", "mine").name == "mine"
+    replaced = client.load_model("x.safetensors", "mine", replace=True)
+    assert replaced == skipstream.LoadedModel("mine", "cd" * 32, replaced_sha256="ef" * 32)
     client.unload_model("mine")
-    assert [r.name for r in server.unary_calls] == ["", "mine", "mine"]
+    assert [r.name for r in server.unary_calls] == ["", "mine", "mine", "mine"]
+    assert [r.replace for r in server.unary_calls[:3]] == [False, False, True]

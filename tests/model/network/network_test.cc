@@ -1,5 +1,7 @@
 #include "model/network/network.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -121,8 +123,30 @@ TEST(NetworkTest, PresetsBesideTheFileJoinAndReplaceThoseInIt) {
   }
   EXPECT_FALSE(load(std::string(1 << 20, ' ')).ok());
   std::filesystem::remove(beside);
+  ASSERT_EQ(mkfifo(beside.c_str(), 0600), 0);  // which nobody writes to
+  EXPECT_EQ(Network::Load(path).status().code(), absl::StatusCode::kInvalidArgument);
+  std::filesystem::remove(beside);
   EXPECT_TRUE(Network::Load(path).ok());
   unlink(path.c_str());
+}
+
+TEST(NetworkTest, AFileGivenAsADescriptorTakesItsPresetsFromBesideItButNotThroughALink) {
+  const std::string path = WriteTemporaryFile(EditableModel::Small(kDdpmppEdmFixture).Serialize());
+  const std::string beside =
+      std::filesystem::path(path).replace_extension(".presets.json").string();
+  std::ofstream(beside) << R"({"presets": [{"name": "mine", "nfe": 9, "rho": 0.9}]})";
+  const int fd = open(path.c_str(), O_PATH | O_CLOEXEC);
+  const std::string descriptor = "/proc/self/fd/" + std::to_string(fd);
+  const auto network = Network::Load(descriptor);
+  ASSERT_TRUE(network.ok()) << network.status();
+  EXPECT_EQ((*network)->info().presets.size(), 1u);
+
+  std::filesystem::rename(beside, beside + ".elsewhere");
+  std::filesystem::create_symlink(beside + ".elsewhere", beside);
+  EXPECT_TRUE(Network::Load(path).ok());
+  EXPECT_EQ(Network::Load(descriptor).status().code(), absl::StatusCode::kInvalidArgument);
+  close(fd);
+  for (const std::string& file : {path, beside, beside + ".elsewhere"}) unlink(file.c_str());
 }
 
 TEST(NetworkTest, ResampleFiltersMayBeStoredOrNot) {

@@ -3,6 +3,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <filesystem>
+#include <fstream>
 #include <limits>
 #include <stop_token>
 #include <string>
@@ -117,6 +119,33 @@ TEST(SafetensorsTest, AFileThatShrinksIsAnErrorAndNotACrash) {
   EXPECT_EQ(file->Read(file->tensors().at("a"), absl::MakeSpan(bytes.data(), bytes.size())).code(),
             absl::StatusCode::kDataLoss);
   EXPECT_EQ(file->Sha256().status().code(), absl::StatusCode::kDataLoss);
+  unlink(path.c_str());
+}
+
+TEST(SafetensorsTest, AFileThatIsWrittenToIsTold) {
+  const std::string path =
+      WriteTemporaryFile(EditableModel::Assemble(TwoTensors().dump(), kTwelveBytes));
+  // Long ago: a write right after that of the test itself may have the same time.
+  std::filesystem::last_write_time(path, {});
+  const auto file = SafetensorsFile::Open(path);
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(file->CheckUnchanged(), absl::OkStatus());
+  std::fstream(path, std::ios::in | std::ios::out).seekp(-1, std::ios::end).put('x');
+  EXPECT_EQ(file->CheckUnchanged().code(), absl::StatusCode::kDataLoss);
+  unlink(path.c_str());
+}
+
+TEST(SafetensorsTest, AFileThatLosesItsNameToAnotherStaysWhatIsRead) {
+  const std::string path =
+      WriteTemporaryFile(EditableModel::Assemble(TwoTensors().dump(), kTwelveBytes));
+  const auto file = SafetensorsFile::Open(path);
+  ASSERT_TRUE(file.ok()) << file.status();
+  const std::string sha256 = *file->Sha256();
+  const std::string other =
+      WriteTemporaryFile(EditableModel::Assemble(TwoTensors().dump(), std::string(12, 'x')));
+  std::filesystem::rename(other, path);
+  EXPECT_EQ(*file->Sha256(), sha256);
+  EXPECT_EQ(file->CheckUnchanged(), absl::OkStatus());
   unlink(path.c_str());
 }
 

@@ -1,10 +1,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
+#include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "skipstream/v1/model_control.grpc.pb.h"
 #include "tests/server/transport/server_harness.h"
@@ -25,18 +30,24 @@ class ModelControlTest : public ::testing::Test {
   }
   ~ModelControlTest() override { std::filesystem::remove_all(directory_); }
 
-  void StartServer(bool enabled) {
+  std::string RealPath(const std::string& file) const {
+    return std::filesystem::canonical(directory_ + "/" + file).string();
+  }
+
+  void StartServer(bool enabled, const std::string& directory = "") {
     ServerHarness::Options options;
     options.executor.automatic = true;
     options.server.enable_model_control = enabled;
-    options.server.model_dir = directory_;
+    options.server.model_dir = directory.empty() ? directory_ : directory;
     harness_ = std::make_unique<ServerHarness>(options);
     stub_ = v1::ModelControl::NewStub(harness_->channel);
   }
 
-  grpc::Status Load(const std::string& file, const std::string& name = "") {
+  grpc::Status Load(const std::string& file, const std::string& name = "", bool replace = false) {
     grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
     v1::LoadRequest request;
+    request.set_replace(replace);
     request.set_file(file);
     request.set_name(name);
     return stub_->Load(&context, request, &loaded_);
@@ -91,6 +102,98 @@ TEST_F(ModelControlTest, NamesAreUnique) {
   EXPECT_EQ(Load("pear.safetensors", "fruit").error_code(), grpc::StatusCode::ALREADY_EXISTS);
 }
 
+TEST_F(ModelControlTest, AModelIsReplacedAtOnceAlsoTheDefaultOne) {
+  StartServer(/*enabled=*/true);
+  const std::string old_sha256 = (*harness_->models.Find(""))->info().sha256;
+  const int first = static_cast<int>(harness_->executor.networks().size());
+  ASSERT_TRUE(Load("pear.safetensors", "fruit", /*replace=*/true).ok());
+  EXPECT_EQ(loaded_.name(), "fruit");
+  EXPECT_EQ(loaded_.replaced_sha256(), old_sha256);
+  EXPECT_EQ((*harness_->models.Find(""))->info().sha256, loaded_.sha256());
+  EXPECT_NE(loaded_.sha256(), old_sha256);
+  EXPECT_EQ(harness_->executor.networks().size(), first);
+  EXPECT_TRUE(harness_->Generate("sampler { nfe: 1 }").status.ok());
+}
+
+TEST_F(ModelControlTest, ReplacingWhatIsNotThereLoadsIt) {
+  StartServer(/*enabled=*/true);
+  ASSERT_TRUE(Load("pear.safetensors", "", /*replace=*/true).ok());
+  EXPECT_EQ(loaded_.replaced_sha256(), "");
+  EXPECT_TRUE(harness_->models.Find("pear").ok());
+}
+
+TEST_F(ModelControlTest, ABadFileReplacesNothing) {
+  StartServer(/*enabled=*/true);
+  harness_->executor.FailLoad(RealPath("broken.safetensors"),
+                              absl::InvalidArgumentError("tensor model.enc.x is missing"));
+  const auto before = *harness_->models.Find("fruit");
+  EXPECT_EQ(Load("broken.safetensors", "fruit", /*replace=*/true).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(*harness_->models.Find("fruit"), before);
+}
+
+TEST_F(ModelControlTest, OfManyLoadsOfOneNameAtOnceOneWins) {
+  StartServer(/*enabled=*/true);
+  std::atomic<int> loaded = 0, exists = 0;
+  {
+    std::vector<std::jthread> loads;
+    for (int i = 0; i < 8; ++i) {
+      loads.emplace_back([&] {
+        grpc::ClientContext context;
+        v1::LoadRequest request;
+        request.set_file("pear.safetensors");
+        v1::LoadResponse response;
+        const grpc::Status status = stub_->Load(&context, request, &response);
+        loaded += status.ok();
+        exists += status.error_code() == grpc::StatusCode::ALREADY_EXISTS;
+      });
+    }
+  }
+  EXPECT_EQ(loaded, 1);
+  EXPECT_EQ(exists, 7);
+  EXPECT_EQ(harness_->executor.networks().size(), 2u);
+}
+
+TEST_F(ModelControlTest, LinksAreFollowedOnlyInsideTheDirectory) {
+  StartServer(/*enabled=*/true);
+  std::filesystem::create_directories(directory_ + "/versions/2");
+  std::ofstream(directory_ + "/versions/2/plum.safetensors") << "inside";
+  const std::string outside = ::testing::TempDir() + "model_control_test_outside.safetensors";
+  std::ofstream(outside) << "outside";
+  const auto link = [&](const std::string& target, const char* name) {
+    std::filesystem::create_symlink(target, directory_ + "/" + name);
+  };
+  link("versions/2/plum.safetensors", "plum.safetensors");
+  link(outside, "absolute.safetensors");
+  link("../model_control_test_outside.safetensors", "relative.safetensors");
+  link("absolute.safetensors", "twice.safetensors");
+  link("loop.safetensors", "loop.safetensors");
+  EXPECT_TRUE(Load("plum.safetensors").ok());
+  for (const char* name : {"absolute", "relative", "twice", "loop"}) {
+    EXPECT_EQ(Load(std::string(name) + ".safetensors").error_code(), grpc::StatusCode::NOT_FOUND)
+        << name;
+  }
+  EXPECT_EQ(harness_->models.List().size(), 2u);
+  std::filesystem::remove(outside);
+}
+
+TEST_F(ModelControlTest, TheDirectoryItselfMayBeALink) {
+  const std::string link = ::testing::TempDir() + "model_control_test_link";
+  std::filesystem::remove(link);
+  std::filesystem::create_directory_symlink(directory_, link);
+  StartServer(/*enabled=*/true, link);
+  EXPECT_TRUE(Load("pear.safetensors").ok());
+  std::filesystem::remove(link);
+}
+
+TEST_F(ModelControlTest, PipesAndDevicesAreNotFoundInsteadOfHanging) {
+  StartServer(/*enabled=*/true);
+  ASSERT_EQ(mkfifo((directory_ + "/pipe.safetensors").c_str(), 0600), 0);
+  std::filesystem::create_symlink("/dev/zero", directory_ + "/zero.safetensors");
+  EXPECT_EQ(Load("pipe.safetensors").error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(Load("zero.safetensors").error_code(), grpc::StatusCode::NOT_FOUND);
+}
+
 TEST_F(ModelControlTest, FilesOutsideTheDirectoryAreOutOfReach) {
   StartServer(/*enabled=*/true);
   for (const char* file :
@@ -112,12 +215,14 @@ TEST_F(ModelControlTest, WhatIsNotAFileIsNotFound) {
 
 TEST_F(ModelControlTest, ABadFileIsToldWithTheLoadersWordsAndChangesNothing) {
   StartServer(/*enabled=*/true);
-  harness_->executor.FailLoad(directory_ + "/broken.safetensors",
-                              absl::InvalidArgumentError("tensor model.enc.x is missing"));
+  const std::string path = RealPath("broken.safetensors");
+  harness_->executor.FailLoad(path,
+                              absl::InvalidArgumentError(path + ": tensor model.enc.x is missing"));
   const grpc::Status status = Load("broken.safetensors");
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_THAT(FieldsOf(status), ElementsAre("file"));
-  EXPECT_THAT(status.error_message(), HasSubstr("tensor model.enc.x is missing"));
+  EXPECT_THAT(status.error_message(),
+              HasSubstr("file: broken.safetensors: tensor model.enc.x is missing"));
   EXPECT_EQ(harness_->models.List().size(), 1u);
 }
 

@@ -35,6 +35,7 @@ from skipstream.models import (
     ModelInfo,
     ModelSummary,
     info_from_proto,
+    loaded_from_proto,
     summary_from_proto,
 )
 from skipstream.options import RequestOptions
@@ -160,12 +161,12 @@ class AsyncClient:
         file: str,
         name: str = "",
         *,
+        replace: bool = False,
         timeout: float | None = None,
     ) -> LoadedModel:
         """Loads a file of the server's model folder; see `Client.load_model`."""
-        request = model_control_pb2.LoadRequest(name=name, file=file)
-        response = await self._call(self._control.Load, request, timeout)
-        return LoadedModel(response.name, response.sha256)
+        request = model_control_pb2.LoadRequest(name=name, file=file, replace=replace)
+        return loaded_from_proto(await self._call(self._control.Load, request, timeout))
 
     async def unload_model(
         self,

@@ -34,6 +34,7 @@ from skipstream.models import (
     ModelInfo,
     ModelSummary,
     info_from_proto,
+    loaded_from_proto,
     summary_from_proto,
 )
 from skipstream.options import RequestOptions
@@ -160,14 +161,16 @@ class Client:
             ready=self._serving(SERVICE_READINESS, timeout),
         )
 
-    def load_model(self, file: str, name: str = "", *, timeout: float | None = None) -> LoadedModel:
+    def load_model(
+        self, file: str, name: str = "", *, replace: bool = False, timeout: float | None = None
+    ) -> LoadedModel:
         """Loads a file of the server's model folder; default name: the file's without its ending.
 
-        Needs a server started with --enable_model_control.
+        With `replace` it takes the place of the model of that name, if there is one; requests in
+        progress finish on the old weights. Needs a server started with --enable_model_control.
         """
-        request = model_control_pb2.LoadRequest(name=name, file=file)
-        response = self._call(self._control.Load, request, timeout)
-        return LoadedModel(response.name, response.sha256)
+        request = model_control_pb2.LoadRequest(name=name, file=file, replace=replace)
+        return loaded_from_proto(self._call(self._control.Load, request, timeout))
 
     def unload_model(self, name: str, *, timeout: float | None = None) -> None:
         """Stops offering a model; requests in progress finish.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from skipstream._proto.skipstream.v1 import image_generation_pb2 as pb
+from skipstream._proto.skipstream.v1 import model_control_pb2
 from skipstream.options import SolverName
 
 
@@ -113,6 +114,8 @@ class LoadedModel:
     """What a request asks for."""
     sha256: str
     """Of the model file, lower-case hex."""
+    replaced_sha256: str | None = None
+    """Of the file whose place it took; None if there was none."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,11 @@ class Health:
     """The process works."""
     ready: bool
     """It takes requests: neither draining nor broken."""
+
+
+def loaded_from_proto(m: model_control_pb2.LoadResponse) -> LoadedModel:
+    """Converts the answer of Load."""
+    return LoadedModel(m.name, m.sha256, m.replaced_sha256 or None)
 
 
 def summary_from_proto(m: pb.ModelSummary) -> ModelSummary:
