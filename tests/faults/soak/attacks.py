@@ -1,12 +1,14 @@
-"""Hostile and broken clients. `python -m soak.attacks NAME HOST:PORT SECONDS` is one of them: a process
-of its own, so that whoever measures beside it is not slowed down by Python."""
+"""Hostile and broken clients. `python -m soak.attacks HOST:PORT SECONDS NAME...` is some of them:
+a process of its own, so that whoever measures beside it is not slowed down by Python."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import random
+import socket
 import struct
 import sys
 import time
@@ -23,7 +25,6 @@ from soak.http2 import (
     PING,
     PREFACE,
     RST_STREAM,
-    SETTINGS,
     WINDOW_UPDATE,
     Connection,
     call,
@@ -39,8 +40,8 @@ BURST = 50
 REST = 3
 CANCEL = struct.pack(">I", 8)
 
-# Each takes a target and a source of chance, does something bad between two `yield`s, and yields how
-# often it did it since the last.
+# Each takes a target and a source of chance, does something bad between two `yield`s, and yields
+# how often it did it since the last.
 Attack = Callable[[str, random.Random], Iterator[int]]
 
 
@@ -89,8 +90,6 @@ def random_bytes(target: str, draw: random.Random) -> Iterator[int]:
 
 
 def not_http2(target: str, draw: random.Random) -> Iterator[int]:
-    import socket
-
     host, _, port = target.rpartition(":")
     openings = (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01", PREFACE[:10], b"\0" * 4096)
     while True:
@@ -328,19 +327,20 @@ ATTACKS: dict[str, Attack] = {
 
 
 def main() -> None:
-    name, target, seconds = sys.argv[1:]
+    target, seconds, *names = sys.argv[1:]
     # On a machine of its own it would not compete with the server for its cores.
     os.nice(10)
-    draw = random.Random(name)
     print(json.dumps("begins"), flush=True)
     deadline = time.monotonic() + float(seconds)
-    done = 0
-    attack = ATTACKS[name](target, draw)
-    while time.monotonic() < deadline:
+    done = dict.fromkeys(names, 0)
+    attacks = {name: ATTACKS[name](target, random.Random(name)) for name in names}
+    for name in itertools.cycle(names):
         start = time.monotonic()
-        done += next(attack)
+        if start > deadline:
+            break
+        done[name] += next(attacks[name])
         time.sleep(min(0.2, REST * (time.monotonic() - start)))
-    print(json.dumps({"done": done}))
+    print(json.dumps(done))
 
 
 if __name__ == "__main__":

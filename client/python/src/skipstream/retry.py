@@ -15,8 +15,9 @@ from skipstream.errors import ServerBusy, SkipstreamError, Unavailable, error_fr
 class RetryPolicy:
     """Which failures are tried again, and after how long.
 
-    UNAVAILABLE is tried again with growing pauses, and so is a stream that a proxy ended because its
-    server was gone; RESOURCE_EXHAUSTED only when the server says when (RetryInfo); nothing else is.
+    UNAVAILABLE is tried again with growing pauses, and so is a stream that a proxy ended because
+    its server was gone; RESOURCE_EXHAUSTED only when the server says when (RetryInfo); nothing
+    else is.
     """
 
     max_attempts: int = 5
