@@ -69,6 +69,7 @@ struct Flags {
   int64_t max_evaluations = Admission::Options().max_evaluations;
   RequestLimits limits;
   int encode_threads = 1;
+  double write_timeout = 60;
   bool enable_model_control = false;
   bool no_reflection = false;
 };
@@ -180,6 +181,9 @@ void DefineFlags(CLI::App& app, Flags& flags) {
   option("max_scale", flags.limits.max_scale, "Enlargement of images")->check(CLI::Range(1, 64));
   option("encode_threads", flags.encode_threads, "Threads that encode images")
       ->check(CLI::Range(1, 256));
+  option("write_timeout", flags.write_timeout,
+         "Seconds that a client may leave its results unread before its request is cancelled")
+      ->check(CLI::Range(0.1, 86400.0));
   flag("enable_model_control", flags.enable_model_control,
        "Let clients load and unload models of --model_dir");
   flag("no_reflection", flags.no_reflection, "Turn gRPC server reflection off");
@@ -338,6 +342,7 @@ absl::Status Serve(const Flags& flags, Signals& signals) {
                      .version = SKIPSTREAM_VERSION,
                      .limits = flags.limits,
                      .encode_threads = flags.encode_threads,
+                     .write_timeout = absl::Seconds(flags.write_timeout),
                      .enable_model_control = flags.enable_model_control,
                      .model_dir = flags.model_dir,
                      .reflection = !flags.no_reflection},

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -18,6 +19,7 @@
 #include "server/transport/generate_events.h"
 #include "server/transport/grpc_status.h"
 #include "server/transport/image_encoder.h"
+#include "server/transport/write_watchdog.h"
 
 namespace skipstream {
 namespace {
@@ -52,11 +54,13 @@ absl::Status ExceptionError(const std::exception& exception) {
 // them, so they may be started under it.
 class GenerateCall final : public OutputSink, public std::enable_shared_from_this<GenerateCall> {
  public:
+  // `give_up` ends the RPC although a write is under way; not called once OnDone has been.
   GenerateCall(std::shared_ptr<const GenerateEnvironment> environment, Stream* stream,
-               absl::Time deadline)
+               absl::Time deadline, std::function<void()> give_up)
       : env_(std::move(environment)),
         arrived_(env_->clock.Now()),
         deadline_(deadline),
+        watchdog_(std::make_shared<WriteWatchdog>(env_->write_timeout, std::move(give_up))),
         stream_(stream) {}
 
   void Start(const v1::GenerateRequest& request);
@@ -103,6 +107,7 @@ class GenerateCall final : public OutputSink, public std::enable_shared_from_thi
   const std::shared_ptr<const GenerateEnvironment> env_;
   const absl::Time arrived_;
   const absl::Time deadline_;
+  const std::shared_ptr<WriteWatchdog> watchdog_;
 
   // Set by Submit before anybody else knows of this call, constant from then on.
   std::optional<ResolvedGeneration> resolved_;
@@ -197,6 +202,7 @@ absl::Status GenerateCall::Submit(const v1::GenerateRequest& request) {
 }
 
 void GenerateCall::OnWriteDone(bool ok) {
+  watchdog_->WriteEnded();
   std::lock_guard lock(mutex_);
   is_writing_ = false;
   if (!ok) StopLocked(ReaderGoneError());
@@ -212,6 +218,7 @@ absl::Status GenerateCall::ReaderGoneError() const {
 }
 
 void GenerateCall::OnDone() {
+  watchdog_->Stop();
   if (entered_) env_->calls.Leave();
 }
 
@@ -368,6 +375,7 @@ void GenerateCall::Pump() {
             absl::ToDoubleSeconds(env_->clock.Now() - arrived_));
       }
       is_writing_ = true;
+      watchdog_->WriteStarted();
       stream_->StartWrite(&writing_);
       return;
     }
@@ -390,8 +398,10 @@ void GenerateCall::FinishStream() {
 // gRPC's side of the call; gone after OnDone.
 class GenerateReactor final : public Stream {
  public:
-  GenerateReactor(std::shared_ptr<const GenerateEnvironment> environment, absl::Time deadline)
-      : call_(std::make_shared<GenerateCall>(std::move(environment), this, deadline)) {}
+  GenerateReactor(std::shared_ptr<const GenerateEnvironment> environment,
+                  grpc::CallbackServerContext* context)
+      : call_(std::make_shared<GenerateCall>(std::move(environment), this, DeadlineOf(*context),
+                                             [context] { context->TryCancel(); })) {}
 
   void Start(const v1::GenerateRequest& request) { call_->Start(request); }
 
@@ -415,7 +425,7 @@ grpc::ServerWriteReactor<v1::GenerateEvent>* StartGenerateCall(
   // has become of it then, so it goes when it has been read.
   v1::GenerateRequest taken;
   taken.Swap(const_cast<v1::GenerateRequest*>(request));  // gRPC made it for this call alone
-  auto* reactor = new GenerateReactor(std::move(environment), DeadlineOf(*context));
+  auto* reactor = new GenerateReactor(std::move(environment), context);
   reactor->Start(taken);
   return reactor;
 }

@@ -34,6 +34,8 @@ class Server {
     // Per call: finished events that wait for a slow reader. Past it the call is
     // RESOURCE_EXHAUSTED.
     size_t max_outbox_bytes = size_t{64} << 20;
+    // A reader that takes nothing for so long has its call cancelled.
+    absl::Duration write_timeout = absl::Seconds(60);
     bool enable_model_control = false;
     std::string model_dir = {};
     bool reflection = true;

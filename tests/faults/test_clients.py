@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,3 +103,49 @@ def test_a_reader_that_stops_is_given_up_and_the_others_go_on(server: Server) ->
     ended = server.metrics().value("requests_total", code="RESOURCE_EXHAUSTED")
     assert ended == alone + 1
     deaf.close()
+
+
+def test_readers_that_never_read_do_not_keep_the_door_shut(tmp_path: Path) -> None:
+    door = 8
+    with soak_server(tmp_path, f"--max_requests={door}", "--write_timeout=2") as server:
+        # They answer pings, so nothing is wrong with their connection.
+        deaf = http2.Connection(server.target, {0x4: 0})
+        for number in range(door):
+            deaf.send(http2.call(2 * number + 1, SHORT.SerializeToString()))
+        with server.client() as client:
+            wait_until(lambda: is_full(client), "they have taken every place")
+
+        def gone() -> bool:
+            deaf.read()
+            return deaf.streams_ended == door
+
+        wait_until(gone, "the server has given them up")
+        assert not deaf.told_to_go
+        with server.client() as client:
+            assert len(client.generate(SHORT)) == 1
+        assert server.metrics().value("requests_total", code="CANCELLED") == door
+        deaf.close()
+
+
+def is_full(client: skipstream.Client) -> bool:
+    try:
+        client.generate(SHORT)
+    except skipstream.ServerBusy as error:
+        return error.reason == "QUEUE_FULL"
+    return False
+
+
+def test_a_reader_may_take_its_time(tmp_path: Path) -> None:
+    """What counts is that it reads at all: the call as a whole takes longer than one write may."""
+    with soak_server(tmp_path, "--write_timeout=1") as server:
+        slow = http2.Connection(server.target, {0x4: 0})
+        request = skipstream.make_request(solver="euler", nfe=1, count=8, seeds=1, format="raw")
+        slow.send(http2.call(1, request.SerializeToString()))
+        started = time.monotonic()
+        while not slow.streams_ended:
+            slow.read()
+            time.sleep(0.1)  # this is how slow it is
+            slow.send(http2.frame(http2.WINDOW_UPDATE, 0, 1, (500).to_bytes(4, "big")))
+        assert time.monotonic() - started > 2
+        assert server.metrics().value("requests_total", code="OK") == 1
+        slow.close()

@@ -63,12 +63,17 @@ class Connection:
         self.window = _DEFAULT_WINDOW  # what we may send on the connection
         self.stream_windows: dict[int, int] = {}
         self._initial_window = _DEFAULT_WINDOW
-        self.streams_ended = 0
+        self._ended: set[int] = set()
         self.told_to_go = False
         self.send(PREFACE + settings(own_settings or {}))
 
     def send(self, data: bytes) -> None:
         self._socket.sendall(data)
+
+    @property
+    def streams_ended(self) -> int:
+        """Streams that the peer has ended, in any way."""
+        return len(self._ended)
 
     def open_stream(self, stream: int) -> None:
         self.stream_windows[stream] = self._initial_window
@@ -125,7 +130,7 @@ class Connection:
         elif kind == GOAWAY:
             self.told_to_go = True
         if kind == RST_STREAM or (kind in (DATA, HEADERS) and flags & END_STREAM):
-            self.streams_ended += 1
+            self._ended.add(stream)
 
     def give_back(self, size: int) -> None:
         """Lets the peer send so many more bytes."""
