@@ -73,6 +73,7 @@ struct Flags {
   int encode_threads = 1;
   int64_t result_cache_mb = 64;
   double result_cache_seconds = 120;
+  double write_timeout = 60;
   bool enable_model_control = false;
   bool no_reflection = false;
 };
@@ -198,6 +199,9 @@ void DefineFlags(CLI::App& app, Flags& flags) {
   option("result_cache_seconds", flags.result_cache_seconds,
          "Seconds that such a result is kept; 0 keeps none")
       ->check(CLI::Range(0.0, 86400.0));
+  option("write_timeout", flags.write_timeout,
+         "Seconds that a client may leave its results unread before its request is cancelled")
+      ->check(CLI::Range(0.1, 86400.0));
   flag("enable_model_control", flags.enable_model_control,
        "Let clients load and unload models of --model_dir");
   flag("no_reflection", flags.no_reflection, "Turn gRPC server reflection off");
@@ -387,6 +391,7 @@ absl::Status Serve(Flags flags, Signals& signals) {
                      .encode_threads = flags.encode_threads,
                      .results = {.max_bytes = static_cast<size_t>(flags.result_cache_mb) << 20,
                                  .keep = absl::Seconds(flags.result_cache_seconds)},
+                     .write_timeout = absl::Seconds(flags.write_timeout),
                      .enable_model_control = flags.enable_model_control,
                      .model_dir = flags.model_dir,
                      .reflection = !flags.no_reflection},

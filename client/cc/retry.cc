@@ -3,18 +3,34 @@
 #include <algorithm>
 #include <cmath>
 
+#include "absl/strings/match.h"
 #include "client/cc/rpc_status.h"
 
 namespace skipstream::client {
+namespace {
+
+// What gRPC makes of a stream that ends without a status: nobody but a proxy does that.
+bool IsBrokenStream(const absl::Status& status) {
+  if (!absl::IsInternal(status) && !absl::IsUnknown(status)) return false;
+  if (!GetErrorReason(status).empty()) return false;
+  return absl::StrContains(status.message(), "RST_STREAM") ||
+         absl::StrContains(status.message(), "END_STREAM") ||
+         absl::StrContains(status.message(), "Stream removed");
+}
+
+}  // namespace
 
 std::optional<absl::Duration> RetrySchedule::NextWait(const absl::Status& status, double uniform) {
   const std::optional<absl::Duration> asked_for = GetRetryDelay(status);
   absl::Duration wait;
-  if (absl::IsUnavailable(status)) {
-    if (++unavailable_in_a_row_ >= policy_.max_attempts) return std::nullopt;
-    wait =
-        std::min(policy_.max_backoff,
-                 policy_.initial_backoff * std::pow(policy_.multiplier, unavailable_in_a_row_ - 1));
+  if (absl::IsUnavailable(status) || IsBrokenStream(status)) {
+    const bool draining = GetErrorReason(status) == "DRAINING";
+    const int in_a_row = ++(draining ? turned_away_in_a_row_ : unavailable_in_a_row_);
+    if (policy_.max_attempts <= 1 || (!draining && in_a_row >= policy_.max_attempts)) {
+      return std::nullopt;
+    }
+    wait = std::min(policy_.max_backoff,
+                    policy_.initial_backoff * std::pow(policy_.multiplier, in_a_row - 1));
     if (asked_for) wait = std::max(wait, *asked_for);
   } else if (absl::IsResourceExhausted(status) && asked_for) {
     if (policy_.max_attempts <= 1) return std::nullopt;

@@ -9,11 +9,13 @@
 
 namespace skipstream::client {
 
-// UNAVAILABLE is retried with exponential back-off; RESOURCE_EXHAUSTED only when the server says
-// when (google.rpc.RetryInfo); nothing else is.
+// UNAVAILABLE is retried with exponential back-off, and so is a stream that a proxy ended because
+// its server was gone; RESOURCE_EXHAUSTED only when the server says when (google.rpc.RetryInfo);
+// nothing else is.
 struct RetryPolicy {
-  // Attempts in a row that may end with UNAVAILABLE; a delivered image starts the count anew.
-  // 1: no retries.
+  // Attempts in a row that may end with UNAVAILABLE; a delivered image starts the count anew. Those
+  // that a draining server turned away do not count: behind the same address may be another that
+  // does not. 1: no retries.
   int max_attempts = 5;
   // Wait before the first retry; each further one is `multiplier` times longer.
   absl::Duration initial_backoff = absl::Milliseconds(100);
@@ -35,11 +37,12 @@ class RetrySchedule {
   std::optional<absl::Duration> NextWait(const absl::Status& status, double uniform);
 
   // The last attempt got somewhere.
-  void NoteProgress() { unavailable_in_a_row_ = 0; }
+  void NoteProgress() { unavailable_in_a_row_ = turned_away_in_a_row_ = 0; }
 
  private:
   RetryPolicy policy_;
   int unavailable_in_a_row_ = 0;
+  int turned_away_in_a_row_ = 0;  // by servers that drain
   absl::Duration waited_;
 };
 

@@ -22,6 +22,9 @@ std::shared_ptr<grpc::Channel> MakeChannel(const Client::Options& options) {
   grpc::ChannelArguments args;
   args.SetMaxReceiveMessageSize(options.max_message_bytes);
   args.SetMaxSendMessageSize(options.max_message_bytes);
+  // A target with several addresses is several replicas: requests go to them in turn, and a retry
+  // to one that answers.
+  args.SetServiceConfigJSON(R"({"loadBalancingConfig": [{"round_robin": {}}]})");
   // Retrying is ours (RetryPolicy); the channel only has to reconnect as fast as we come back.
   args.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);

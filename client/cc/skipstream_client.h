@@ -63,7 +63,9 @@ class GenerateHandle {
 class Client {
  public:
   struct Options {
-    std::string target = "localhost:50051";  // HOST:PORT or any gRPC target
+    // HOST:PORT or any gRPC target. Several addresses (ipv4:10.0.0.1:50051,10.0.0.2:50051, or
+    // dns:///NAME with several records) are replicas that take requests in turn.
+    std::string target = "localhost:50051";
     RetryPolicy retry = {};
     // Of one message: a large raw image must fit.
     int max_message_bytes = 256 << 20;

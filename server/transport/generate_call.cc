@@ -9,6 +9,7 @@
 #include "server/transport/generation_reader.h"
 #include "server/transport/grpc_status.h"
 #include "server/transport/serve_request.h"
+#include "server/transport/write_watchdog.h"
 
 namespace skipstream {
 namespace {
@@ -24,11 +25,14 @@ absl::Time DeadlineOf(const grpc::CallbackServerContext& context) {
 class GenerateReactor final : public grpc::ServerWriteReactor<v1::GenerateEvent>,
                               public EventStream {
  public:
-  GenerateReactor(std::shared_ptr<const GenerateEnvironment> environment, absl::Time deadline)
+  GenerateReactor(std::shared_ptr<const GenerateEnvironment> environment,
+                  grpc::CallbackServerContext* context)
       : env_(std::move(environment)),
+        watchdog_(std::make_shared<WriteWatchdog>(env_->write_timeout,
+                                                  [context] { context->TryCancel(); })),
         reader_(std::make_shared<GenerationReader>(
             GenerationReader::Options{.max_outbox_bytes = env_->max_outbox_bytes,
-                                      .deadline = deadline},
+                                      .deadline = DeadlineOf(*context)},
             *this, env_->clock, env_->metrics)) {
     env_->calls.Enter();
   }
@@ -37,17 +41,22 @@ class GenerateReactor final : public grpc::ServerWriteReactor<v1::GenerateEvent>
     served_by_ = ServeRequest(env_, tenant, request, reader_);
   }
 
-  void Write(const v1::GenerateEvent& event) override { StartWrite(&event); }
+  void Write(const v1::GenerateEvent& event) override {
+    watchdog_->WriteStarted();
+    StartWrite(&event);
+  }
   void Finish(const absl::Status& status) override {
     grpc::ServerWriteReactor<v1::GenerateEvent>::Finish(ToGrpcStatus(status));
   }
 
   void OnWriteDone(bool ok) override {
+    watchdog_->WriteEnded();
     if (!ok) Leave();
     reader_->OnWritten();
   }
   void OnCancel() override { Leave(); }
   void OnDone() override {
+    watchdog_->Stop();
     env_->calls.Leave();
     delete this;
   }
@@ -59,6 +68,7 @@ class GenerateReactor final : public grpc::ServerWriteReactor<v1::GenerateEvent>
   }
 
   const std::shared_ptr<const GenerateEnvironment> env_;
+  const std::shared_ptr<WriteWatchdog> watchdog_;
   const std::shared_ptr<GenerationReader> reader_;
   ServedBy served_by_;
 };
@@ -72,7 +82,7 @@ grpc::ServerWriteReactor<v1::GenerateEvent>* StartGenerateCall(
   // has become of it then, so it goes when it has been read.
   v1::GenerateRequest taken;
   taken.Swap(const_cast<v1::GenerateRequest*>(request));  // gRPC made it for this call alone
-  auto* reactor = new GenerateReactor(std::move(environment), DeadlineOf(*context));
+  auto* reactor = new GenerateReactor(std::move(environment), context);
   reactor->Start(taken, tenant);
   return reactor;
 }

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <string>
 
+#include "absl/time/time.h"
 #include "server/engine/admission.h"
 #include "server/engine/clock.h"
 #include "server/engine/engine_thread.h"
@@ -32,6 +33,7 @@ struct GenerateEnvironment {
   SeedSource draw_seed;
   RequestLimits limits;
   size_t max_outbox_bytes = 0;
+  absl::Duration write_timeout = absl::InfiniteDuration();
   std::string version;
 };
 

@@ -71,6 +71,7 @@ class Server::Impl {
                      .draw_seed = dependencies.draw_seed,
                      .limits = options.limits,
                      .max_outbox_bytes = options.max_outbox_bytes,
+                     .write_timeout = options.write_timeout,
                      .version = options.version}),
         control_({.enabled = options.enable_model_control, .model_dir = options.model_dir},
                  dependencies.executor, dependencies.models) {}

@@ -37,6 +37,8 @@ class Server {
     size_t max_outbox_bytes = size_t{64} << 20;
     // Results that are kept for retries.
     GenerationTable::Options results = {};
+    // A reader that takes nothing for so long has its call cancelled.
+    absl::Duration write_timeout = absl::Seconds(60);
     bool enable_model_control = false;
     std::string model_dir = {};
     bool reflection = true;

@@ -65,6 +65,31 @@ TEST(RetryScheduleTest, TheSumOfWaitsIsBounded) {
   EXPECT_EQ(schedule.NextWait(Full(absl::Seconds(2)), 0), std::nullopt);
 }
 
+TEST(RetryScheduleTest, WhatADrainingServerTurnsAwayDoesNotCount) {
+  google::rpc::ErrorInfo info;
+  info.set_reason("DRAINING");
+  const absl::Status draining = FromGrpcStatus(skipstream::testing::StatusWithDetails(
+      grpc::StatusCode::UNAVAILABLE, "the server is draining", {&info}));
+  RetryPolicy policy = Policy();
+  policy.max_attempts = 2;
+  policy.max_total_wait = absl::Seconds(100);
+  RetrySchedule schedule(policy);
+  EXPECT_EQ(schedule.NextWait(draining, 0), absl::Milliseconds(100));
+  EXPECT_EQ(schedule.NextWait(draining, 0), absl::Milliseconds(200));
+  for (int i = 0; i < 20; ++i) EXPECT_NE(schedule.NextWait(draining, 0), std::nullopt);
+  EXPECT_EQ(schedule.NextWait(absl::UnavailableError("gone"), 0), absl::Milliseconds(100));
+  EXPECT_EQ(schedule.NextWait(absl::UnavailableError("gone"), 0), std::nullopt);
+  policy.max_attempts = 1;
+  EXPECT_EQ(RetrySchedule(policy).NextWait(draining, 0), std::nullopt);
+}
+
+TEST(RetryScheduleTest, AStreamThatAProxyCutIsRetried) {
+  RetrySchedule schedule(Policy());
+  EXPECT_NE(schedule.NextWait(absl::InternalError("Received RST_STREAM with error code 2"), 0),
+            std::nullopt);
+  EXPECT_NE(schedule.NextWait(absl::UnknownError("Stream removed"), 0), std::nullopt);
+}
+
 TEST(RetryScheduleTest, NothingElseIsRetried) {
   RetrySchedule schedule(Policy());
   EXPECT_EQ(schedule.NextWait(absl::ResourceExhaustedError("no delay given"), 0), std::nullopt);

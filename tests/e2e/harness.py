@@ -66,15 +66,25 @@ class Metrics:
 
 
 class Server:
-    """A server process on free loopback ports; a context manager that stops it."""
+    """A server process on free loopback ports; a context manager that stops it.
 
-    def __init__(self, *flags: str, log: Path) -> None:
+    `listen`: another address, e.g. that of a server that is gone. `environment` is added to ours.
+    """
+
+    def __init__(
+        self,
+        *flags: str,
+        log: Path,
+        program: str = "skipstream-server",
+        listen: str = "127.0.0.1:0",
+        environment: dict[str, str] | None = None,
+    ) -> None:
         self.log = log
         with log.open("wb") as stderr:
             self.process = subprocess.Popen(
                 [
-                    binary("skipstream-server"),
-                    "--listen=127.0.0.1:0",
+                    binary(program),
+                    f"--listen={listen}",
                     "--metrics_listen=127.0.0.1:0",
                     "--warmup_budget=0.2",
                     *flags,
@@ -83,6 +93,7 @@ class Server:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
+                env={**os.environ, **(environment or {})},
             )
         # Read on the side, so that a server that says nothing cannot hang the test.
         self._lines: queue.Queue[str] = queue.Queue()
@@ -149,6 +160,16 @@ class Server:
             lambda: all(self.metrics().value(gauge) == 0 for gauge in gauges),
             f"{', '.join(gauges)} are 0",
         )
+
+    def resident_bytes(self) -> int:
+        """Memory of the process that is in RAM, without what it shares with files."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return 1024 * int(re.search(r"RssAnon:\s+(\d+) kB", status)[1])
+
+    def cpu_seconds(self) -> float:
+        """Of all threads, in user and kernel mode, since the process began."""
+        stat = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
 
     def context_switches(self) -> int:
         """Of all threads, voluntary or not, since they began."""

@@ -91,6 +91,33 @@ def test_it_gives_up_after_max_attempts(server: FakeServer, generate: Generate) 
     assert len(server.requests) == 3
 
 
+def test_what_a_draining_server_turns_away_does_not_count(
+    server: FakeServer, generate: Generate
+) -> None:
+    draining = Fail(grpc.StatusCode.UNAVAILABLE, "draining", details.ErrorInfo(reason="DRAINING"))
+    server.scripts = [*[[draining]] * 9, [image(0), completed()]]
+    policy = skipstream.RetryPolicy(max_attempts=2, initial_backoff=0.001, max_backoff=0.002)
+    assert len(generate(retry=policy, seeds=1)) == 1
+    server.scripts = [[draining]] * 9
+    policy = skipstream.RetryPolicy(max_attempts=2, initial_backoff=0.01, max_total_wait=0.05)
+    with pytest.raises(skipstream.Unavailable):
+        generate(retry=policy, seeds=1)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2"),
+        (grpc.StatusCode.UNKNOWN, "Stream removed (Data frame with END_STREAM flag received)"),
+    ],
+)
+def test_a_stream_that_a_proxy_cut_is_tried_again(
+    server: FakeServer, generate: Generate, code: grpc.StatusCode, message: str
+) -> None:
+    server.scripts = [[accepted(), Fail(code, message)], [image(0), completed()]]
+    assert len(generate(seeds=1)) == 1
+
+
 def test_a_busy_server_is_tried_again_when_it_says_when(
     server: FakeServer, generate: Generate
 ) -> None:

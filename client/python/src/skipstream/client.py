@@ -48,7 +48,9 @@ class Client:
         with Client("localhost:50051") as client:
             images = client.generate(classes=["cat"], count=4, nfe=9, rho=0.95)
 
-    `target` is HOST:PORT or any gRPC target. Without `credentials` the connection is not
+    `target` is HOST:PORT or any gRPC target. Several addresses
+    ("ipv4:10.0.0.1:50051,10.0.0.2:50051", or "dns:///NAME" with several records) are replicas that
+    take requests in turn. Without `credentials` the connection is not
     encrypted. Every call takes a `timeout` in seconds for all of its tries together (default:
     none) and raises a subclass of SkipstreamError.
     """

@@ -15,12 +15,14 @@ from skipstream.errors import ServerBusy, SkipstreamError, Unavailable, error_fr
 class RetryPolicy:
     """Which failures are tried again, and after how long.
 
-    UNAVAILABLE is tried again with growing pauses; RESOURCE_EXHAUSTED only when the server says
-    when (RetryInfo); nothing else is.
+    UNAVAILABLE is tried again with growing pauses, and so is a stream that a proxy ended because
+    its server was gone; RESOURCE_EXHAUSTED only when the server says when (RetryInfo); nothing
+    else is.
     """
 
     max_attempts: int = 5
-    """Tries in total; 1 turns retrying off."""
+    """Tries in total, without those that a draining server turned away (behind the same address may
+    be another that does not); 1 turns retrying off."""
     initial_backoff: float = 0.1
     """Seconds before the first retry after UNAVAILABLE."""
     multiplier: float = 2.0
@@ -29,17 +31,32 @@ class RetryPolicy:
     """Longest such pause, in seconds."""
     jitter: float = 0.2
     """Pauses are spread by this share, so that clients do not come back all at once."""
+    max_total_wait: float = 120.0
+    """Sum of all pauses of a call, in seconds."""
 
     def delay(self, attempt: int, error: SkipstreamError) -> float | None:
-        """Seconds to wait after attempt number `attempt` (from 1) failed; None: give up."""
-        if attempt >= self.max_attempts:
+        """Seconds to wait after `attempt` tries failed like this (from 1); None: give up."""
+        if self.max_attempts <= 1 or (attempt >= self.max_attempts and not _is_draining(error)):
             return None
-        if isinstance(error, Unavailable):
+        if isinstance(error, Unavailable) or _is_broken_stream(error):
             backoff = min(self.initial_backoff * self.multiplier ** (attempt - 1), self.max_backoff)
             return backoff * random.uniform(1 - self.jitter, 1 + self.jitter)
         if isinstance(error, ServerBusy) and error.retry_after is not None:
             return error.retry_after * random.uniform(1, 1 + self.jitter)
         return None
+
+
+def _is_draining(error: SkipstreamError) -> bool:
+    return error.reason == "DRAINING"
+
+
+def _is_broken_stream(error: SkipstreamError) -> bool:
+    """What gRPC makes of a stream that ends without a status: nobody but a proxy does that."""
+    return (
+        error.code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
+        and not error.reason
+        and any(sign in error.message for sign in ("RST_STREAM", "END_STREAM", "Stream removed"))
+    )
 
 
 class Attempts:
@@ -48,7 +65,9 @@ class Attempts:
     def __init__(self, policy: RetryPolicy, timeout: float | None) -> None:
         self._policy = policy
         self._deadline = None if timeout is None else time.monotonic() + timeout
-        self._attempt = 1
+        self._failures = 0
+        self._turned_away = 0  # by servers that drain
+        self._waited = 0.0
 
     def remaining(self) -> float | None:
         """Seconds left for the next try; None: as long as it takes."""
@@ -59,9 +78,18 @@ class Attempts:
     def delay_after(self, error: grpc.RpcError) -> float:
         """Seconds to wait before the next try; raises the typed error if there is none."""
         typed = error_from_rpc(error)
-        delay = self._policy.delay(self._attempt, typed)
+        if _is_draining(typed):
+            self._turned_away += 1
+            delay = self._policy.delay(self._turned_away, typed)
+        else:
+            self._failures += 1
+            delay = self._policy.delay(self._failures, typed)
         remaining = self.remaining()
-        if delay is None or (remaining is not None and delay >= remaining):
+        if (
+            delay is None
+            or (remaining is not None and delay >= remaining)
+            or self._waited + delay > self._policy.max_total_wait
+        ):
             raise typed from error
-        self._attempt += 1
+        self._waited += delay
         return delay
