@@ -18,11 +18,12 @@
 #include "server/transport/generate_events.h"
 #include "server/transport/grpc_status.h"
 #include "server/transport/image_encoder.h"
+#include "server/transport/wire_limits.h"
 
 namespace skipstream {
 namespace {
 
-using Stream = grpc::ServerWriteReactor<v1::GenerateEvent>;
+using Stream = grpc::ServerWriteReactor<grpc::ByteBuffer>;
 
 // A client's deadline passes before ours, which starts when the call has arrived: its cancellation
 // comes a little early.
@@ -52,9 +53,10 @@ absl::Status ExceptionError(const std::exception& exception) {
 // them, so they may be started under it.
 class GenerateCall final : public OutputSink, public std::enable_shared_from_this<GenerateCall> {
  public:
-  GenerateCall(std::shared_ptr<const GenerateEnvironment> environment, Stream* stream,
-               absl::Time deadline)
+  GenerateCall(std::shared_ptr<const GenerateEnvironment> environment, CallIdentity identity,
+               Stream* stream, absl::Time deadline)
       : env_(std::move(environment)),
+        identity_(std::move(identity)),
         arrived_(env_->clock.Now()),
         deadline_(deadline),
         stream_(stream) {}
@@ -99,8 +101,10 @@ class GenerateCall final : public OutputSink, public std::enable_shared_from_thi
   // Gives the stream its next operation.
   void Pump();
   void FinishStream();
+  void LogEnd() const;
 
   const std::shared_ptr<const GenerateEnvironment> env_;
+  const CallIdentity identity_;
   const absl::Time arrived_;
   const absl::Time deadline_;
 
@@ -117,7 +121,7 @@ class GenerateCall final : public OutputSink, public std::enable_shared_from_thi
   // readers.
   AdmissionTicket ticket_;
   std::optional<EventOutbox> outbox_;
-  v1::GenerateEvent writing_;  // what the stream is busy with
+  grpc::ByteBuffer writing_;  // what the stream is busy with
   bool is_writing_ = false;
   // How the call ends when the outbox is empty; nothing while it goes on.
   std::optional<absl::Status> ending_;
@@ -217,7 +221,9 @@ void GenerateCall::OnDone() {
 
 void GenerateCall::OnAccepted(const AcceptedInfo& info) {
   std::lock_guard lock(mutex_);
-  PushOrStop(AcceptedEvent(info));
+  v1::GenerateEvent event = AcceptedEvent(info);
+  event.mutable_accepted()->set_request_id(identity_.request_id);
+  PushOrStop(std::move(event));
   Pump();
 }
 
@@ -361,8 +367,8 @@ void GenerateCall::Pump() {
     env_->metrics.previews_dropped.Increment(static_cast<double>(dropped - previews_dropped_));
     previews_dropped_ = dropped;
     if (std::optional<v1::GenerateEvent> event = outbox_->Pop()) {
-      writing_ = *std::move(event);
-      if (writing_.has_image() && !first_image_sent_) {
+      writing_ = Serialized(*event);
+      if (event->has_image() && !first_image_sent_) {
         first_image_sent_ = true;
         env_->metrics.time_to_first_image_seconds.Observe(
             absl::ToDoubleSeconds(env_->clock.Now() - arrived_));
@@ -382,16 +388,38 @@ void GenerateCall::FinishStream() {
     env_->metrics.request_duration_seconds.With({model_label_})
         .Observe(absl::ToDoubleSeconds(env_->clock.Now() - arrived_));
   }
+  LogEnd();
   ticket_ = AdmissionTicket();
   Stream* stream = std::exchange(stream_, nullptr);
   stream->Finish(ToGrpcStatus(*ending_));
 }
 
+void GenerateCall::LogEnd() const {
+  LogFields fields = IdentityFields(identity_);
+  fields.push_back({"model", model_label_});
+  fields.push_back({"solver", solver_label_});
+  if (resolved_) {
+    fields.push_back({"nfe", static_cast<int64_t>(resolved_->plan->nfe())});
+    fields.push_back({"images", static_cast<int64_t>(resolved_->samples.size())});
+    fields.push_back({"evaluations", resolved_->rows()});
+  }
+  fields.push_back({"code", StatusCodeName(*ending_)});
+  fields.push_back({"reason", GetReason(*ending_)});
+  if (first_start_ < absl::InfiniteDuration()) {
+    fields.push_back({"queue_seconds", absl::ToDoubleSeconds(first_start_)});
+    fields.push_back({"run_seconds", absl::ToDoubleSeconds(last_ready_ - first_start_)});
+  }
+  fields.push_back({"total_seconds", absl::ToDoubleSeconds(env_->clock.Now() - arrived_)});
+  env_->log.Info("generate", fields);
+}
+
 // gRPC's side of the call; gone after OnDone.
 class GenerateReactor final : public Stream {
  public:
-  GenerateReactor(std::shared_ptr<const GenerateEnvironment> environment, absl::Time deadline)
-      : call_(std::make_shared<GenerateCall>(std::move(environment), this, deadline)) {}
+  GenerateReactor(std::shared_ptr<const GenerateEnvironment> environment, CallIdentity identity,
+                  absl::Time deadline)
+      : call_(std::make_shared<GenerateCall>(std::move(environment), std::move(identity), this,
+                                             deadline)) {}
 
   void Start(const v1::GenerateRequest& request) { call_->Start(request); }
 
@@ -408,15 +436,12 @@ class GenerateReactor final : public Stream {
 
 }  // namespace
 
-grpc::ServerWriteReactor<v1::GenerateEvent>* StartGenerateCall(
+grpc::ServerWriteReactor<grpc::ByteBuffer>* StartGenerateCall(
     std::shared_ptr<const GenerateEnvironment> environment, grpc::CallbackServerContext* context,
-    const v1::GenerateRequest* request) {
-  // gRPC keeps its message until the call ends. A picture in it can be many times larger than what
-  // has become of it then, so it goes when it has been read.
-  v1::GenerateRequest taken;
-  taken.Swap(const_cast<v1::GenerateRequest*>(request));  // gRPC made it for this call alone
-  auto* reactor = new GenerateReactor(std::move(environment), DeadlineOf(*context));
-  reactor->Start(taken);
+    const v1::GenerateRequest& request, CallIdentity identity) {
+  auto* reactor =
+      new GenerateReactor(std::move(environment), std::move(identity), DeadlineOf(*context));
+  reactor->Start(request);
   return reactor;
 }
 

@@ -3,6 +3,7 @@
 #define SKIPSTREAM_SERVER_TRANSPORT_GENERATE_CALL_H_
 
 #include <grpcpp/server_context.h>
+#include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
 #include <cstddef>
@@ -13,8 +14,10 @@
 #include "server/engine/clock.h"
 #include "server/engine/engine_thread.h"
 #include "server/engine/model_registry.h"
+#include "server/log/event_log.h"
 #include "server/metrics/metrics.h"
 #include "server/transport/call_counter.h"
+#include "server/transport/call_identity.h"
 #include "server/transport/request_limits.h"
 #include "server/transport/request_resolver.h"
 #include "server/transport/worker_pool.h"
@@ -32,6 +35,7 @@ struct GenerateEnvironment {
   const Clock& clock;
   TransportMetrics& metrics;
   CallCounter& calls;
+  const EventLog& log;
   SeedSource draw_seed;
   RequestLimits limits;
   size_t max_outbox_bytes = 0;
@@ -39,10 +43,12 @@ struct GenerateEnvironment {
 };
 
 // Handles the RPC: resolves and admits the request, submits it to the engine, encodes its pictures
-// on the pool and streams its events. The reactor belongs to gRPC and deletes itself.
-grpc::ServerWriteReactor<v1::GenerateEvent>* StartGenerateCall(
+// on the pool, streams its events (serialized, as in raw methods) and logs how it ended. The
+// reactor belongs to gRPC and deletes itself; `request` is needed no longer than this function
+// runs.
+grpc::ServerWriteReactor<grpc::ByteBuffer>* StartGenerateCall(
     std::shared_ptr<const GenerateEnvironment> environment, grpc::CallbackServerContext* context,
-    const v1::GenerateRequest* request);
+    const v1::GenerateRequest& request, CallIdentity identity);
 
 }  // namespace skipstream
 
