@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "client/cc/connection.h"
 #include "client/cc/retry.h"
 #include "client/cc/rpc_status.h"
 #include "skipstream/v1/image_generation.grpc.pb.h"
@@ -63,6 +64,8 @@ class Client {
  public:
   struct Options {
     std::string target = "localhost:50051";  // HOST:PORT or any gRPC target
+    // If ValidateConnection() refuses these, every call fails with its status and nothing is sent.
+    ConnectionOptions connection = {};
     RetryPolicy retry = {};
     // Of one message: a large raw image must fit.
     int max_message_bytes = 256 << 20;
@@ -94,6 +97,8 @@ class Client {
 
  private:
   const Options options_;
+  const absl::Status connection_status_;
+  const CallMetadata metadata_;
   std::shared_ptr<grpc::Channel> channel_;
   std::shared_ptr<v1::ImageGeneration::Stub> stub_;
 };

@@ -20,7 +20,8 @@ int RunSkipstream(int argc, char** argv) {
   app.formatter(std::make_shared<HelpFormatter>());  // inherited by the subcommands
   std::map<std::string, Command> commands = {{"generate", AddGenerateCommand(app)},
                                              {"models", AddModelsCommand(app)},
-                                             {"health", AddHealthCommand(app)}};
+                                             {"health", AddHealthCommand(app)},
+                                             {"token", AddTokenCommand(app)}};
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

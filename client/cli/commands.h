@@ -13,6 +13,7 @@ using Command = std::function<int()>;
 Command AddGenerateCommand(CLI::App& app);
 Command AddModelsCommand(CLI::App& app);
 Command AddHealthCommand(CLI::App& app);
+Command AddTokenCommand(CLI::App& app);
 
 // All of it: parses, runs one subcommand, returns the exit code.
 int RunSkipstream(int argc, char** argv);
