@@ -330,15 +330,17 @@ void LogForGrpc(gpr_log_func_args* message) {
   const std::optional<int64_t> unwritten = limiter.Ask(absl::Now());
   if (!unwritten) return;
   // An error of gRPC's is a connection's, not the server's.
-  spdlog::warn("gRPC: {}{}", message->message,
-               *unwritten == 0 ? "" : fmt::format(" ({} more not logged)", *unwritten));
+  const bool is_error = message->severity == GPR_LOG_SEVERITY_ERROR;
+  spdlog::log(is_error ? spdlog::level::warn : spdlog::level::debug, "gRPC: {}{}", message->message,
+              *unwritten == 0 ? "" : fmt::format(" ({} more not logged)", *unwritten));
 }
 
 EventLog StartLogging(const Flags& flags) {
   const auto sink = [] { return std::make_shared<spdlog::sinks::stderr_color_sink_mt>(); };
   spdlog::set_default_logger(MakeLogger(sink(), flags.log_format, flags.log_level));
   gpr_set_log_function(&LogForGrpc);
-  return EventLog(sink(), flags.log_format, flags.log_level);
+  // Events come from the engine's thread too, which must not wait for whoever reads the log.
+  return EventLog(sink(), flags.log_format, flags.log_level, EventLog::Writing::kOnThreadOfOwn);
 }
 
 void Drain(Server& server, absl::Duration timeout) {

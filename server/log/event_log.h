@@ -4,6 +4,7 @@
 
 #include <spdlog/logger.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -11,6 +12,10 @@
 #include <utility>
 #include <variant>
 #include <vector>
+
+namespace spdlog::details {
+class thread_pool;
+}
 
 namespace skipstream {
 
@@ -34,10 +39,17 @@ using LogFields = std::vector<LogField>;
 
 // Events with fields in the same formats, one line each, whatever is in the texts: nothing a client
 // says can end a line or make a field. Needs a sink of its own, as it sets the formatter.
-// Thread-safe; blocks on the sink.
+// Thread-safe.
 class EventLog {
  public:
-  EventLog(spdlog::sink_ptr sink, LogFormat format, spdlog::level::level_enum level);
+  enum class Writing {
+    kAtOnce,         // blocks on the sink
+    kOnThreadOfOwn,  // never blocks: past kMaxWaiting lines the oldest are lost
+  };
+  static constexpr size_t kMaxWaiting = 8192;
+
+  EventLog(spdlog::sink_ptr sink, LogFormat format, spdlog::level::level_enum level,
+           Writing writing = Writing::kAtOnce);
 
   void Info(std::string_view message, const LogFields& fields = {}) const {
     Write(spdlog::level::info, message, fields);
@@ -54,6 +66,8 @@ class EventLog {
              const LogFields& fields) const;
 
   const LogFormat format_;
+  // Null if lines are written at once. Its end writes what waits.
+  const std::shared_ptr<spdlog::details::thread_pool> thread_;
   const std::shared_ptr<spdlog::logger> logger_;
 };
 

@@ -125,8 +125,10 @@ class TlsServerCredentials final : public grpc::ServerCredentials {
     const TlsFiles& files = in_force->files;
     const grpc_ssl_pem_key_cert_pair pair = {.private_key = files.private_key.c_str(),
                                              .cert_chain = files.certificate_chain.c_str()};
-    *config = grpc_ssl_server_certificate_config_create(
-        files.client_ca.empty() ? nullptr : files.client_ca.c_str(), &pair, 1);
+    // gRPC 1.51 aborts without roots even where it never asks for a client's certificate; then any
+    // that can be read will do.
+    const std::string& roots = files.client_ca.empty() ? files.certificate_chain : files.client_ca;
+    *config = grpc_ssl_server_certificate_config_create(roots.c_str(), &pair, 1);
     fetched_version_ = in_force->version;
     return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
   }

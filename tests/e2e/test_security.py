@@ -67,8 +67,17 @@ def connect(server: Server, token: str | None) -> skipstream.Client:
 
 def events(server: Server, message: str) -> list[dict[str, Any]]:
     """The log's lines with this message; every line of the log must be JSON."""
-    lines = [json.loads(line) for line in server.errors().splitlines()]
+    *whole, _ = server.errors().split("\n")
+    lines = [json.loads(line) for line in whole]
     return [line for line in lines if line["message"] == message]
+
+
+def generated(server: Server, count: int) -> list[dict[str, Any]]:
+    """The lines of so many calls; they are written a moment after the answer."""
+    wait_until(lambda: len(events(server, "generate")) >= count, f"{count} calls are logged")
+    lines = events(server, "generate")
+    assert len(lines) == count
+    return lines
 
 
 def test_a_token_opens_what_it_has_the_right_to(locked_server: Server) -> None:
@@ -187,7 +196,7 @@ def test_every_call_leaves_one_line_with_its_tenant(locked_server: Server) -> No
         client.generate(seeds=[1, 2], nfe=3, solver="heun")
         with pytest.raises(skipstream.InvalidRequest):
             client.generate(seeds=1, nfe=-1)
-    done, invalid = events(locked_server, "generate")
+    done, invalid = generated(locked_server, 2)
     assert done["tenant"] == invalid["tenant"] == "studio"
     assert (done["code"], invalid["code"]) == ("OK", "INVALID_ARGUMENT")
     assert done["model"] == "nouns32"
@@ -213,6 +222,7 @@ def test_hostile_names_stay_on_their_line(
             request.sampler.nfe = 3
             with contextlib.suppress(skipstream.SkipstreamError):
                 client.generate(request)
+    wait_until(lambda: len(server.errors().split("\n")) > before + 3, "the calls are logged")
     lines = server.errors().split("\n")[before:-1]
     assert len(lines) == 3
     assert not any("\x1b" in line for line in lines)
@@ -243,7 +253,7 @@ def test_the_trace_and_the_id_travel_there_and_back(
     with skipstream.Client(server.target, retry=NO_RETRY) as client:
         client.generate(nfe=3, traceparent=TRACEPARENT)
         client.generate(nfe=3, traceparent="00-nonsense")
-    *traced, untraced = events(server, "generate")
+    *traced, untraced = generated(server, 4)
     assert [line["trace_id"] for line in traced] == ["0af7651916cd43dd8448eb211c80319c"] * 3
     assert "traceparent" not in untraced
 
@@ -283,4 +293,4 @@ def test_an_open_server_says_nothing_of_tokens_and_a_locked_one_warns_without_tl
     new_server: Callable[..., Server], locked_server: Server
 ) -> None:
     assert "not encrypted" not in new_server().errors()
-    assert "not encrypted" in locked_server.errors()
+    wait_until(lambda: "not encrypted" in locked_server.errors(), "the server warns")

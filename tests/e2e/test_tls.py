@@ -94,6 +94,7 @@ def test_a_client_does_not_talk_to_a_server_it_does_not_trust(
         client.models(timeout=PATIENCE)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # that is why they are refused
 def test_old_versions_of_tls_are_refused(tls_server: Server, files: Files) -> None:
     host, port = tls_server.target.split(":")
     context = ssl.create_default_context(cafile=str(files.authority.file))
