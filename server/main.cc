@@ -1,5 +1,6 @@
 // skipstream-server: the only place that knows everything. Flags -> Options -> objects, then drain
 // and stop.
+#include <grpc/support/log.h>
 #include <pthread.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
@@ -31,6 +32,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "model/cuda/executor_on.h"
 #include "model/network_form.h"
@@ -42,8 +44,11 @@
 #include "server/engine/engine_thread.h"
 #include "server/engine/model_registry.h"
 #include "server/engine/scheduler.h"
+#include "server/log/event_log.h"
 #include "server/metrics/metrics.h"
+#include "server/transport/log_limiter.h"
 #include "server/transport/model_reference.h"
+#include "server/transport/security.h"
 #include "server/transport/server.h"
 #include "server/warm_up.h"
 
@@ -53,6 +58,8 @@ namespace {
 constexpr char kModelFileEnding[] = ".safetensors";
 constexpr int kMaxAutomaticBatch = 16;
 constexpr int kMaxAutomaticSlots = 256;
+// Of the server's bounds, for tenants that hold little.
+constexpr double kReservedForOthers = 0.125;
 
 struct Flags {
   std::string listen = "0.0.0.0:50051";
@@ -76,6 +83,13 @@ struct Flags {
   double write_timeout = 60;
   bool enable_model_control = false;
   bool no_reflection = false;
+  std::string tls_cert;
+  std::string tls_key;
+  std::string tls_client_ca;
+  std::string auth_file;
+  double reload_interval = 5;
+  LogFormat log_format = LogFormat::kText;
+  spdlog::level::level_enum log_level = spdlog::level::info;
 };
 
 struct HostAndPort {
@@ -127,13 +141,14 @@ void DefineFlags(CLI::App& app, Flags& flags) {
     app.add_flag("--" + name, value, help)->envname("SKIPSTREAM_" + absl::AsciiStrToUpper(name));
   };
   const auto choice = [&app]<typename T>(const std::string& name, T& value, const std::string& help,
-                                         const std::map<std::string, T>& choices) {
+                                         const std::map<std::string, T>& choices,
+                                         const std::string& default_word = "auto") {
     app.add_option_function<std::string>(
            "--" + name, [&value, choices](const std::string& key) { value = choices.at(key); },
            help)
         ->envname("SKIPSTREAM_" + absl::AsciiStrToUpper(name))
         ->check(CLI::IsMember(Keys(choices)))
-        ->default_str("auto");
+        ->default_str(default_word);
   };
   const CLI::Validator address(CheckAddress, "HOST:PORT");
 
@@ -204,7 +219,28 @@ void DefineFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::Range(0.1, 86400.0));
   flag("enable_model_control", flags.enable_model_control,
        "Let clients load and unload models of --model_dir");
-  flag("no_reflection", flags.no_reflection, "Turn gRPC server reflection off");
+  flag("no_reflection", flags.no_reflection,
+       "Turn gRPC server reflection off, as it is with --auth_file");
+  option("tls_cert", flags.tls_cert,
+         "PEM file of the server's certificate and those it rests on; with --tls_key connections "
+         "are encrypted");
+  option("tls_key", flags.tls_key, "PEM file of the private key of --tls_cert");
+  option("tls_client_ca", flags.tls_client_ca,
+         "PEM file of who signs clients' certificates; clients then need one");
+  option("auth_file", flags.auth_file,
+         "JSON file of the tokens (hashed) that may generate and control, with their tenants; "
+         "calls then need one");
+  option("reload_interval", flags.reload_interval,
+         "Seconds between looks at the files above; what has changed is in force then")
+      ->check(CLI::Range(0.01, 86400.0));
+  choice("log_format", flags.log_format, "Form of the log: text, or json (an object a line)",
+         {{"text", LogFormat::kText}, {"json", LogFormat::kJson}}, "text");
+  choice("log_level", flags.log_level, "Least level that is logged: debug, info, warn or error",
+         {{"debug", spdlog::level::debug},
+          {"info", spdlog::level::info},
+          {"warn", spdlog::level::warn},
+          {"error", spdlog::level::err}},
+         "info");
 }
 
 struct ModelFile {
@@ -295,12 +331,13 @@ int ChooseSlots(const Flags& flags, const ModelRegistry& models) {
   return static_cast<int>(std::clamp<int64_t>(kMemory / largest, 4, kMaxAutomaticSlots));
 }
 
-int64_t ChooseMaxEvaluations(const Flags& flags, const LoadedModel& default_model) {
+int64_t ChooseMaxEvaluations(const Flags& flags, const ModelRegistry& models) {
   if (flags.admission.max_evaluations != 0) return flags.admission.max_evaluations;
+  const std::shared_ptr<const LoadedModel> model = models.List().front();  // the default one
+  const CostModel& cost = model->cost();
   constexpr absl::Duration kLongestQueue = absl::Minutes(5);
   constexpr int64_t kMany = 1'000'000;
-  const absl::Duration time =
-      default_model.cost().EstimateDuration(kMany, default_model.cost().Knee());
+  const absl::Duration time = cost.EstimateDuration(kMany, cost.Knee());
   const auto affordable = static_cast<int64_t>(kMany * absl::FDivDuration(kLongestQueue, time));
   // Two rows an evaluation: guidance.
   return std::max(affordable, int64_t{2} * flags.limits.max_count * flags.limits.max_nfe);
@@ -349,6 +386,27 @@ class Signals {
   std::thread thread_;
 };
 
+// gRPC's own messages, which anybody can cause (a failed handshake is one): in the form of the log,
+// and no more of them than the limiter lets through. The function cannot be given anything but
+// globals.
+void LogForGrpc(gpr_log_func_args* message) {
+  static LogLimiter limiter(/*max_lines=*/10, /*interval=*/absl::Seconds(10));
+  const std::optional<int64_t> unwritten = limiter.Ask(absl::Now());
+  if (!unwritten) return;
+  // An error of gRPC's is a connection's, not the server's.
+  const bool is_error = message->severity == GPR_LOG_SEVERITY_ERROR;
+  spdlog::log(is_error ? spdlog::level::warn : spdlog::level::debug, "gRPC: {}{}", message->message,
+              *unwritten == 0 ? "" : fmt::format(" ({} more not logged)", *unwritten));
+}
+
+EventLog StartLogging(const Flags& flags) {
+  const auto sink = [] { return std::make_shared<spdlog::sinks::stderr_color_sink_mt>(); };
+  spdlog::set_default_logger(MakeLogger(sink(), flags.log_format, flags.log_level));
+  gpr_set_log_function(&LogForGrpc);
+  // Events come from the engine's thread too, which must not wait for whoever reads the log.
+  return EventLog(sink(), flags.log_format, flags.log_level, EventLog::Writing::kOnThreadOfOwn);
+}
+
 void Drain(Server& server, absl::Duration timeout) {
   server.BeginDrain();
   const int cut = server.WaitForCalls(timeout);
@@ -358,8 +416,16 @@ void Drain(Server& server, absl::Duration timeout) {
   }
 }
 
-absl::Status Serve(Flags flags, Signals& signals) {
+absl::Status Serve(Flags flags, const EventLog& log, Signals& signals) {
   // Objects in the order of their lives: what comes later uses what comes before.
+  const absl::StatusOr<std::unique_ptr<Security>> security =
+      Security::Load({.tls_cert = flags.tls_cert,
+                      .tls_key = flags.tls_key,
+                      .tls_client_ca = flags.tls_client_ca,
+                      .auth_file = flags.auth_file,
+                      .reload_interval = absl::Seconds(flags.reload_interval)},
+                     log);
+  if (!security.ok()) return security.status();
   const auto registry = std::make_shared<prometheus::Registry>();
   ServerMetrics metrics(*registry, SKIPSTREAM_VERSION);
   const RealClock clock;
@@ -377,12 +443,16 @@ absl::Status Serve(Flags flags, Signals& signals) {
   ModelRegistry models(&metrics.models);
   if (absl::Status status = LoadModels(flags, **executor, models); !status.ok()) return status;
 
-  const auto default_model = models.Find("");
-  if (!default_model.ok()) return default_model.status();
-  flags.admission.max_evaluations = ChooseMaxEvaluations(flags, **default_model);
+  flags.admission.max_evaluations = ChooseMaxEvaluations(flags, models);
+  Engine::Options engine_options = {.max_batch = flags.max_batch,
+                                    .max_slots = ChooseSlots(flags, models)};
+  if (!flags.auth_file.empty()) {  // there may be several tenants
+    flags.admission.reserved_for_others = kReservedForOthers;
+    engine_options.scheduler.reserved_slots =
+        static_cast<int>(kReservedForOthers * engine_options.max_slots);
+  }
   Admission admission(flags.admission);
-  EngineThread engine({.max_batch = flags.max_batch, .max_slots = ChooseSlots(flags, models)},
-                      **executor, clock, &metrics.engine);
+  EngineThread engine(engine_options, **executor, clock, &metrics.engine);
 
   absl::StatusOr<std::unique_ptr<Server>> server =
       Server::Start({.listen = flags.listen,
@@ -401,7 +471,10 @@ absl::Status Serve(Flags flags, Signals& signals) {
                      .admission = admission,
                      .clock = clock,
                      .metrics = metrics.transport,
-                     .draw_seed = [] { return static_cast<uint32_t>(std::random_device()()); }});
+                     .draw_seed = [] { return static_cast<uint32_t>(std::random_device()()); },
+                     .authenticator = (*security)->authenticator(),
+                     .log = log,
+                     .tls = (*security)->tls()});
   if (!server.ok()) return server.status();
 
   std::unique_ptr<prometheus::Exposer> exposer;
@@ -426,7 +499,7 @@ absl::Status Serve(Flags flags, Signals& signals) {
 int Main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   Signals signals;
-  spdlog::set_default_logger(spdlog::stderr_color_mt("skipstream"));
+  spdlog::set_default_logger(spdlog::stderr_color_mt("skipstream"));  // until the flags are known
 
   Flags flags;
   flags.model_dir = DefaultModelDir();
@@ -438,7 +511,8 @@ int Main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
 
-  const absl::Status status = Serve(flags, signals);
+  const EventLog log = StartLogging(flags);
+  const absl::Status status = Serve(flags, log, signals);
   if (!status.ok()) {
     spdlog::error("{}", std::string(status.message()));
     return 1;

@@ -1,5 +1,8 @@
 #include "bench/overhead/loopback_server.h"
 
+#include <spdlog/sinks/null_sink.h>
+
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -13,7 +16,9 @@
 #include "server/engine/clock.h"
 #include "server/engine/engine_thread.h"
 #include "server/engine/model_registry.h"
+#include "server/log/event_log.h"
 #include "server/metrics/metrics.h"
+#include "server/transport/authenticator.h"
 #include "server/transport/server.h"
 
 namespace skipstream::bench {
@@ -54,7 +59,9 @@ class LoopbackServer::Impl {
                                 .admission = admission_,
                                 .clock = clock_,
                                 .metrics = metrics_.transport,
-                                .draw_seed = [] { return 0u; }});
+                                .draw_seed = [] { return 0u; },
+                                .authenticator = authenticator_,
+                                .log = log_});
     if (!server.ok()) return server.status();
     server_ = *std::move(server);
     client::Client::Options client_options;
@@ -73,6 +80,9 @@ class LoopbackServer::Impl {
   ModelRegistry models_;
   EngineThread engine_;
   Admission admission_;
+  const Authenticator authenticator_;  // lets everybody in
+  const EventLog log_{std::make_shared<spdlog::sinks::null_sink_mt>(), LogFormat::kText,
+                      spdlog::level::off};
   std::unique_ptr<Server> server_;
   std::optional<client::Client> client_;
 };

@@ -1,6 +1,7 @@
 #include "client/cc/generate_call.h"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -17,6 +18,7 @@ class GenerateCall::Attempt : public grpc::ClientReadReactor<v1::GenerateEvent> 
   Attempt(std::shared_ptr<GenerateCall> call, v1::GenerateRequest request)
       : call_(std::move(call)), request_(std::move(request)) {
     SetDeadline(context_, call_->deadline_);
+    AddMetadata(context_, call_->metadata_);
   }
 
   void Start(std::shared_ptr<Attempt> self) {
@@ -48,10 +50,11 @@ class GenerateCall::Attempt : public grpc::ClientReadReactor<v1::GenerateEvent> 
 };
 
 GenerateCall::GenerateCall(std::shared_ptr<v1::ImageGeneration::Stub> stub,
-                           const RetryPolicy& policy, const v1::GenerateRequest& request,
-                           GenerateCallbacks callbacks, Client::DoneCallback on_done,
-                           absl::Time deadline)
+                           const RetryPolicy& policy, const CallMetadata& metadata,
+                           const v1::GenerateRequest& request, GenerateCallbacks callbacks,
+                           Client::DoneCallback on_done, absl::Time deadline)
     : stub_(std::move(stub)),
+      metadata_(metadata),
       callbacks_(std::move(callbacks)),
       on_done_(std::move(on_done)),
       deadline_(deadline),
@@ -62,6 +65,19 @@ GenerateCall::GenerateCall(std::shared_ptr<v1::ImageGeneration::Stub> stub,
 }
 
 void GenerateCall::Start() { StartAttempt(); }
+
+void GenerateCall::Fail(const absl::Status& status) {
+  std::lock_guard lock(mutex_);
+  wait_ = std::make_unique<grpc::Alarm>();  // on a gRPC thread, as every other end
+  wait_->Set(std::chrono::system_clock::now(), [self = shared_from_this(), status](bool) {
+    std::unique_ptr<grpc::Alarm> elapsed;
+    {
+      std::lock_guard callback_lock(self->mutex_);
+      elapsed = std::move(self->wait_);
+    }
+    self->Finish(status);
+  });
+}
 
 void GenerateCall::StartAttempt() {
   auto attempt = std::make_shared<Attempt>(shared_from_this(), pending_->NextAttempt());

@@ -23,10 +23,12 @@ void SetDeadline(grpc::ClientContext& context, absl::Time deadline);
 class GenerateCall : public GenerateHandle, public std::enable_shared_from_this<GenerateCall> {
  public:
   GenerateCall(std::shared_ptr<v1::ImageGeneration::Stub> stub, const RetryPolicy& policy,
-               const v1::GenerateRequest& request, GenerateCallbacks callbacks,
-               Client::DoneCallback on_done, absl::Time deadline);
+               const CallMetadata& metadata, const v1::GenerateRequest& request,
+               GenerateCallbacks callbacks, Client::DoneCallback on_done, absl::Time deadline);
 
   void Start();
+  // Instead of Start(): ends the call with this error, as one that the server had refused.
+  void Fail(const absl::Status& status);
   void Cancel() override;
 
  private:
@@ -39,6 +41,7 @@ class GenerateCall : public GenerateHandle, public std::enable_shared_from_this<
   void Finish(const absl::Status& status);
 
   const std::shared_ptr<v1::ImageGeneration::Stub> stub_;
+  const CallMetadata metadata_;
   const GenerateCallbacks callbacks_;
   const Client::DoneCallback on_done_;
   const absl::Time deadline_;

@@ -34,7 +34,7 @@ std::shared_ptr<grpc::Channel> MakeChannel(const Client::Options& options) {
   args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
   // An http_proxy variable is meant for the web, not for a model server, often on this machine.
   args.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  return grpc::CreateCustomChannel(options.target, grpc::InsecureChannelCredentials(), args);
+  return grpc::CreateCustomChannel(options.target, MakeCredentials(options.connection), args);
 }
 
 // gRPC's callback threads belong to all channels and servers of the process together; whichever is
@@ -61,13 +61,14 @@ void KeepCallbackThreads() {
 
 // Calls `attempt(context, response)` until it succeeds or the policy gives up.
 template <typename Response, typename Attempt>
-absl::StatusOr<Response> CallWithRetries(const RetryPolicy& policy, absl::Time deadline,
-                                         Attempt attempt) {
+absl::StatusOr<Response> CallWithRetries(const RetryPolicy& policy, const CallMetadata& metadata,
+                                         absl::Time deadline, Attempt attempt) {
   RetrySchedule retry(policy);
   absl::BitGen random;
   for (;;) {
     grpc::ClientContext context;
     SetDeadline(context, deadline);
+    AddMetadata(context, metadata);
     Response response;
     absl::Status status = FromGrpcStatus(attempt(context, response));
     if (status.ok()) return response;
@@ -81,6 +82,8 @@ absl::StatusOr<Response> CallWithRetries(const RetryPolicy& policy, absl::Time d
 
 Client::Client(const Options& options)
     : options_(options),
+      connection_status_(ValidateConnection(options.target, options.connection)),
+      metadata_(MakeCallMetadata(options.connection)),
       channel_(MakeChannel(options)),
       stub_(v1::ImageGeneration::NewStub(channel_)),
       control_(v1::ModelControl::NewStub(channel_)) {
@@ -102,15 +105,20 @@ absl::StatusOr<GenerateResult> Client::Generate(const v1::GenerateRequest& reque
 std::shared_ptr<GenerateHandle> Client::GenerateAsync(const v1::GenerateRequest& request,
                                                       GenerateCallbacks callbacks,
                                                       DoneCallback on_done, absl::Time deadline) {
-  auto call = std::make_shared<GenerateCall>(stub_, options_.retry, request, std::move(callbacks),
-                                             std::move(on_done), deadline);
+  auto call = std::make_shared<GenerateCall>(stub_, options_.retry, metadata_, request,
+                                             std::move(callbacks), std::move(on_done), deadline);
+  if (!connection_status_.ok()) {
+    call->Fail(connection_status_);
+    return call;
+  }
   call->Start();
   return call;
 }
 
 absl::StatusOr<v1::ListModelsResponse> Client::ListModels(absl::Time deadline) {
+  if (!connection_status_.ok()) return connection_status_;
   return CallWithRetries<v1::ListModelsResponse>(
-      options_.retry, deadline,
+      options_.retry, metadata_, deadline,
       [this](grpc::ClientContext& context, v1::ListModelsResponse& response) {
         return stub_->ListModels(&context, v1::ListModelsRequest(), &response);
       });
@@ -118,10 +126,11 @@ absl::StatusOr<v1::ListModelsResponse> Client::ListModels(absl::Time deadline) {
 
 absl::StatusOr<v1::GetModelResponse> Client::GetModel(const std::string& name,
                                                       absl::Time deadline) {
+  if (!connection_status_.ok()) return connection_status_;
   v1::GetModelRequest request;
   request.set_model(name);
   return CallWithRetries<v1::GetModelResponse>(
-      options_.retry, deadline,
+      options_.retry, metadata_, deadline,
       [this, &request](grpc::ClientContext& context, v1::GetModelResponse& response) {
         return stub_->GetModel(&context, request, &response);
       });
@@ -152,6 +161,7 @@ absl::Status Client::UnloadModel(const std::string& name, absl::Time deadline) {
 }
 
 absl::StatusOr<bool> Client::CheckHealth(const std::string& service, absl::Time deadline) {
+  if (!connection_status_.ok()) return connection_status_;
   grpc::ClientContext context;
   SetDeadline(context, deadline);
   grpc::health::v1::HealthCheckRequest request;

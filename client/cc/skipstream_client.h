@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "client/cc/connection.h"
 #include "client/cc/retry.h"
 #include "client/cc/rpc_status.h"
 #include "skipstream/v1/image_generation.grpc.pb.h"
@@ -66,6 +67,8 @@ class Client {
     // HOST:PORT or any gRPC target. Several addresses (ipv4:10.0.0.1:50051,10.0.0.2:50051, or
     // dns:///NAME with several records) are replicas that take requests in turn.
     std::string target = "localhost:50051";
+    // If ValidateConnection() refuses these, every call fails with its status and nothing is sent.
+    ConnectionOptions connection = {};
     RetryPolicy retry = {};
     // Of one message: a large raw image must fit.
     int max_message_bytes = 256 << 20;
@@ -106,6 +109,8 @@ class Client {
 
  private:
   const Options options_;
+  const absl::Status connection_status_;
+  const CallMetadata metadata_;
   std::shared_ptr<grpc::Channel> channel_;
   std::shared_ptr<v1::ImageGeneration::Stub> stub_;
   std::unique_ptr<v1::ModelControl::Stub> control_;

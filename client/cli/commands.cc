@@ -18,11 +18,10 @@ int RunSkipstream(int argc, char** argv) {
   app.set_version_flag("--version", std::string("skipstream ") + SKIPSTREAM_VERSION);
   app.require_subcommand(1);
   app.formatter(std::make_shared<HelpFormatter>());  // inherited by the subcommands
-  std::map<std::string, Command> commands = {{"generate", AddGenerateCommand(app)},
-                                             {"models", AddModelsCommand(app)},
-                                             {"load", AddLoadCommand(app)},
-                                             {"unload", AddUnloadCommand(app)},
-                                             {"health", AddHealthCommand(app)}};
+  std::map<std::string, Command> commands = {
+      {"generate", AddGenerateCommand(app)}, {"models", AddModelsCommand(app)},
+      {"load", AddLoadCommand(app)},         {"unload", AddUnloadCommand(app)},
+      {"health", AddHealthCommand(app)},     {"token", AddTokenCommand(app)}};
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

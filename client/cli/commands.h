@@ -15,6 +15,7 @@ Command AddModelsCommand(CLI::App& app);
 Command AddLoadCommand(CLI::App& app);
 Command AddUnloadCommand(CLI::App& app);
 Command AddHealthCommand(CLI::App& app);
+Command AddTokenCommand(CLI::App& app);
 
 // All of it: parses, runs one subcommand, returns the exit code.
 int RunSkipstream(int argc, char** argv);

@@ -197,7 +197,7 @@ int Collector::Finish(const RunOutcome& outcome) {
   const int made = static_cast<int>(records_.images.size());
   if (!status.ok()) {
     std::cerr << (absl::IsCancelled(status) ? "interrupted\n"
-                                            : ExplainError(status, flags_.server));
+                                            : ExplainError(status, flags_.connection.server));
     if (made > 0) std::cerr << made << " of " << job_.num_images() << " images were made\n";
     return kExitFailure;
   }
@@ -224,8 +224,11 @@ int RunGenerate(const GenerateFlags& flags) {
   const absl::StatusOr<OutputPlan> output = PlanOutput(flags, *job);
   if (!output.ok()) return ReportPlanError(output.status());
 
+  const absl::StatusOr<client::Client::Options> connection = ClientOptionsOf(flags.connection);
+  if (!connection.ok()) return ReportPlanError(connection.status());
+
   BlockInterrupts();
-  client::Client client({.target = flags.server});
+  client::Client client(*connection);
   EventLoop loop;
   Collector collector(flags, *job, *output);
   RequestRunner::Options options;

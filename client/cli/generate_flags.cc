@@ -143,7 +143,6 @@ void AddFiles(CLI::App& command, GenerateFlags& flags) {
 }
 
 void AddRunning(CLI::App& command, GenerateFlags& flags) {
-  AddServerFlag(command, flags.server);
   command.add_option("--timeout", flags.timeout_seconds, "Give up after so long (default: never)")
       ->type_name("SECONDS")
       ->check(CLI::PositiveNumber.description(""));
@@ -157,12 +156,6 @@ void AddRunning(CLI::App& command, GenerateFlags& flags) {
 }
 
 }  // namespace
-
-void AddServerFlag(CLI::App& command, std::string& server) {
-  command.add_option("--server", server, "Server (default: localhost:50051)")
-      ->type_name("HOST:PORT")
-      ->envname("SKIPSTREAM_SERVER");
-}
 
 void AddGenerateFlags(CLI::App& command, GenerateFlags& flags) {
   const auto in_group = [&command](const std::string& group, const std::function<void()>& add) {
@@ -192,6 +185,7 @@ void AddGenerateFlags(CLI::App& command, GenerateFlags& flags) {
           ->type_name("FILE");
   for (CLI::Option* option : describes_request) replay->excludes(option);
   in_group("Running", [&] { AddRunning(command, flags); });
+  in_group("Server", [&] { AddConnectionFlags(command, flags.connection); });
 }
 
 }  // namespace skipstream::cli

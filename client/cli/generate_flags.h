@@ -7,15 +7,14 @@
 #include <string>
 #include <vector>
 
+#include "client/cli/connection_flags.h"
 #include "client/cli/sweep.h"
 #include "skipstream/v1/image_generation.pb.h"
 
 namespace skipstream::cli {
 
-inline constexpr char kDefaultServer[] = "localhost:50051";
-
 struct GenerateFlags {
-  std::string server = kDefaultServer;
+  ConnectionFlags connection;
   // Everything but what the axes say. Untouched fields are the server's defaults.
   v1::GenerateRequest base;
   SweepAxes axes;
@@ -35,9 +34,6 @@ struct GenerateFlags {
 
 // Registers the flags; parsing fills `flags`, which outlives `command`.
 void AddGenerateFlags(CLI::App& command, GenerateFlags& flags);
-
-// --server, for any subcommand.
-void AddServerFlag(CLI::App& command, std::string& server);
 
 }  // namespace skipstream::cli
 

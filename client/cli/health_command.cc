@@ -6,21 +6,26 @@
 #include "absl/time/clock.h"
 #include "client/cc/skipstream_client.h"
 #include "client/cli/commands.h"
-#include "client/cli/generate_flags.h"
+#include "client/cli/connection_flags.h"
 #include "client/cli/user_errors.h"
 
 namespace skipstream::cli {
 namespace {
 
 struct HealthFlags {
-  std::string server = kDefaultServer;
+  ConnectionFlags connection;
   std::string service = "readiness";
   double timeout_seconds = 5;
   bool json = false;
 };
 
 int RunHealth(const HealthFlags& flags) {
-  client::Client client({.target = flags.server});
+  const absl::StatusOr<client::Client::Options> options = ClientOptionsOf(flags.connection);
+  if (!options.ok()) {
+    std::cerr << "error: " << options.status().message() << "\n";
+    return absl::IsInvalidArgument(options.status()) ? kExitUsage : kExitFailure;
+  }
+  client::Client client(*options);
   const absl::StatusOr<bool> serving =
       client.CheckHealth(flags.service, absl::Now() + absl::Seconds(flags.timeout_seconds));
   if (flags.json) {
@@ -30,7 +35,7 @@ int RunHealth(const HealthFlags& flags) {
     std::cout << json.dump(2) << "\n";
   }
   if (!serving.ok()) {
-    std::cerr << ExplainError(serving.status(), flags.server);
+    std::cerr << ExplainError(serving.status(), flags.connection.server);
     return kExitFailure;
   }
   if (!flags.json) std::cout << (*serving ? "SERVING" : "NOT_SERVING") << "\n";
@@ -42,7 +47,7 @@ int RunHealth(const HealthFlags& flags) {
 Command AddHealthCommand(CLI::App& app) {
   auto flags = std::make_shared<HealthFlags>();
   CLI::App* command = app.add_subcommand("health", "Exit 0 if the server is serving, else 1");
-  AddServerFlag(*command, flags->server);
+  AddConnectionFlags(*command, flags->connection);
   command
       ->add_option("--service", flags->service,
                    "Health service: readiness (default), liveness or a gRPC service")

@@ -8,8 +8,8 @@
 #include "absl/time/clock.h"
 #include "client/cc/skipstream_client.h"
 #include "client/cli/commands.h"
+#include "client/cli/connection_flags.h"
 #include "client/cli/enum_words.h"
-#include "client/cli/generate_flags.h"
 #include "client/cli/message_json.h"
 #include "client/cli/sweep.h"
 #include "client/cli/user_errors.h"
@@ -20,7 +20,7 @@ namespace {
 constexpr size_t kTextWidth = 80;
 
 struct ModelsFlags {
-  std::string server = kDefaultServer;
+  ConnectionFlags connection;
   std::string name;
   double timeout_seconds = 30;
   bool json = false;
@@ -122,7 +122,7 @@ std::string DescribeModels(const v1::ListModelsResponse& response) {
 template <typename Response, typename Describe>
 int Print(const absl::StatusOr<Response>& response, const ModelsFlags& flags, Describe describe) {
   if (!response.ok()) {
-    std::cerr << ExplainError(response.status(), flags.server);
+    std::cerr << ExplainError(response.status(), flags.connection.server);
     return kExitFailure;
   }
   std::cout << (flags.json ? MessageToPrettyJson(*response) : describe(*response));
@@ -130,7 +130,12 @@ int Print(const absl::StatusOr<Response>& response, const ModelsFlags& flags, De
 }
 
 int RunModels(const ModelsFlags& flags) {
-  client::Client client({.target = flags.server});
+  const absl::StatusOr<client::Client::Options> options = ClientOptionsOf(flags.connection);
+  if (!options.ok()) {
+    std::cerr << "error: " << options.status().message() << "\n";
+    return absl::IsInvalidArgument(options.status()) ? kExitUsage : kExitFailure;
+  }
+  client::Client client(*options);
   const absl::Time deadline = absl::Now() + absl::Seconds(flags.timeout_seconds);
   if (flags.name.empty()) return Print(client.ListModels(deadline), flags, DescribeModels);
   return Print(client.GetModel(flags.name, deadline), flags, DescribeModel);
@@ -143,7 +148,7 @@ Command AddModelsCommand(CLI::App& app) {
   CLI::App* command = app.add_subcommand("models", "List the models, or describe one in full");
   command->add_option("name", flags->name, "Model to describe: classes, presets, limits")
       ->type_name("");
-  AddServerFlag(*command, flags->server);
+  AddConnectionFlags(*command, flags->connection);
   command->add_option("--timeout", flags->timeout_seconds, "Give up after so long (default: 30)")
       ->type_name("SECONDS")
       ->check(CLI::PositiveNumber.description(""));

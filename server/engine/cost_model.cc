@@ -62,6 +62,11 @@ int CostModel::Knee() const {
   return knee_;
 }
 
+void CostModel::AssumeKnee(int rows) {
+  std::lock_guard lock(mutex_);
+  knee_ = std::clamp(rows, 1, buckets_.back().rows);
+}
+
 absl::Duration CostModel::TimeOf(size_t index) const {
   const auto known = [&](size_t i) { return buckets_[i].time > absl::ZeroDuration(); };
   if (known(index)) return buckets_[index].time;

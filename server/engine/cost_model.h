@@ -40,8 +40,12 @@ class CostModel {
   int BucketOf(int rows) const;
   std::vector<int> Buckets() const;  // ascending
 
-  // Rows a batch should hold: the knee of the profile's curve, max_batch without a profile.
+  // Rows a batch should hold: the knee of the profile's curve. Without a profile that of
+  // `AssumeKnee`, else max_batch.
   int Knee() const;
+
+  // For a network without a profile: the knee of another one on the same device, 1 to max_batch.
+  void AssumeKnee(int rows);
 
   // Time of one batch of `rows` rows; zero while nothing is known.
   absl::Duration BatchTime(int rows) const;

@@ -100,8 +100,9 @@ TransportMetrics::TransportMetrics(Registry& registry)
                    "the call named no known model, solver if it failed before that was known."),
                {"model", "solver", "code"}),
       rejected(CounterFamily(registry, "rejected_total",
-                             "Valid requests that were refused, by reason: QUEUE_FULL, "
-                             "REQUEST_TOO_LARGE or DRAINING."),
+                             "Requests that were refused, by reason: QUEUE_FULL, "
+                             "REQUEST_TOO_LARGE or DRAINING (valid ones), NO_TOKEN, BAD_TOKEN or "
+                             "NO_RIGHT (of any method)."),
                {"reason"}),
       retries_joined(CounterFamily(registry, "retries_joined_total",
                                    "Calls answered by what an earlier call with their request id "
@@ -129,7 +130,8 @@ TransportMetrics::TransportMetrics(Registry& registry)
               .Add({}, kNfeBounds)),
       ready(GaugeFamily(registry, "ready", "1 while the readiness check says SERVING.").Add({})) {
   // Known label values start at zero, so that rates and alerts see the first increment.
-  for (const char* reason : {"QUEUE_FULL", "REQUEST_TOO_LARGE", "DRAINING"}) {
+  for (const char* reason :
+       {"QUEUE_FULL", "REQUEST_TOO_LARGE", "DRAINING", "NO_TOKEN", "BAD_TOKEN", "NO_RIGHT"}) {
     rejected.With({reason});
   }
   for (const char* how : {"running", "finished"}) retries_joined.With({how});

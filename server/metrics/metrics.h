@@ -105,8 +105,8 @@ struct TransportMetrics {
   // ("OK", "INVALID_ARGUMENT"), solver a SolverName.
   LabelledCounter requests;
   // {reason}: refused by the admission; the reason of its status ("QUEUE_FULL",
-  // "REQUEST_TOO_LARGE", "DRAINING"). Invalid requests are not counted here: requests has them by
-  // code.
+  // "REQUEST_TOO_LARGE", "DRAINING") or of the authentication. Invalid requests are not counted
+  // here: requests has them by code.
   LabelledCounter rejected;
   // {how}: calls that were answered by what an earlier one with their request id started: "running"
   // or "finished".

@@ -6,9 +6,11 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "server/engine/error_details.h"
 #include "server/transport/generation_reader.h"
 #include "server/transport/grpc_status.h"
 #include "server/transport/serve_request.h"
+#include "server/transport/wire_limits.h"
 #include "server/transport/write_watchdog.h"
 
 namespace skipstream {
@@ -22,12 +24,13 @@ absl::Time DeadlineOf(const grpc::CallbackServerContext& context) {
 
 // gRPC's side of the call; gone after OnDone, while the reader may be known for longer. gRPC calls
 // it back only once Start has returned.
-class GenerateReactor final : public grpc::ServerWriteReactor<v1::GenerateEvent>,
+class GenerateReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                               public EventStream {
  public:
   GenerateReactor(std::shared_ptr<const GenerateEnvironment> environment,
-                  grpc::CallbackServerContext* context)
+                  grpc::CallbackServerContext* context, CallIdentity identity)
       : env_(std::move(environment)),
+        identity_(std::move(identity)),
         watchdog_(std::make_shared<WriteWatchdog>(env_->write_timeout,
                                                   [context] { context->TryCancel(); })),
         reader_(std::make_shared<GenerationReader>(
@@ -37,16 +40,19 @@ class GenerateReactor final : public grpc::ServerWriteReactor<v1::GenerateEvent>
     env_->calls.Enter();
   }
 
-  void Start(const v1::GenerateRequest& request, const std::shared_ptr<const Tenant>& tenant) {
-    served_by_ = ServeRequest(env_, tenant, request, reader_);
+  void Start(const v1::GenerateRequest& request) {
+    served_by_ =
+        ServeRequest(env_, identity_.caller.tenant, identity_.request_id, request, reader_);
   }
 
   void Write(const v1::GenerateEvent& event) override {
+    writing_ = Serialized(event);
     watchdog_->WriteStarted();
-    StartWrite(&event);
+    StartWrite(&writing_);
   }
-  void Finish(const absl::Status& status) override {
-    grpc::ServerWriteReactor<v1::GenerateEvent>::Finish(ToGrpcStatus(status));
+  void Finish(const absl::Status& status, const CallSummary& summary) override {
+    LogEnd(status, summary);
+    grpc::ServerWriteReactor<grpc::ByteBuffer>::Finish(ToGrpcStatus(status));
   }
 
   void OnWriteDone(bool ok) override {
@@ -67,23 +73,40 @@ class GenerateReactor final : public grpc::ServerWriteReactor<v1::GenerateEvent>
     reader_->OnGone();
   }
 
+  void LogEnd(const absl::Status& status, const CallSummary& summary) const {
+    LogFields fields = IdentityFields(identity_);
+    fields.push_back({"model", summary.facts.model});
+    fields.push_back({"solver", summary.facts.solver});
+    if (summary.facts.images > 0) {
+      fields.push_back({"nfe", int64_t{summary.facts.evaluations_per_image}});
+      fields.push_back({"images", int64_t{summary.facts.images}});
+      fields.push_back({"evaluations", summary.facts.evaluations});
+    }
+    fields.push_back({"code", StatusCodeName(status)});
+    fields.push_back({"reason", GetReason(status)});
+    if (summary.completed) {
+      fields.push_back({"queue_seconds", summary.queue_seconds});
+      fields.push_back({"run_seconds", summary.run_seconds});
+    }
+    fields.push_back({"total_seconds", absl::ToDoubleSeconds(summary.total)});
+    env_->log.Info("generate", fields);
+  }
+
   const std::shared_ptr<const GenerateEnvironment> env_;
+  const CallIdentity identity_;
   const std::shared_ptr<WriteWatchdog> watchdog_;
   const std::shared_ptr<GenerationReader> reader_;
   ServedBy served_by_;
+  grpc::ByteBuffer writing_;  // what gRPC is busy with
 };
 
 }  // namespace
 
-grpc::ServerWriteReactor<v1::GenerateEvent>* StartGenerateCall(
+grpc::ServerWriteReactor<grpc::ByteBuffer>* StartGenerateCall(
     std::shared_ptr<const GenerateEnvironment> environment, grpc::CallbackServerContext* context,
-    const v1::GenerateRequest* request, const std::shared_ptr<const Tenant>& tenant) {
-  // gRPC keeps its message until the call ends. A picture in it can be many times larger than what
-  // has become of it then, so it goes when it has been read.
-  v1::GenerateRequest taken;
-  taken.Swap(const_cast<v1::GenerateRequest*>(request));  // gRPC made it for this call alone
-  auto* reactor = new GenerateReactor(std::move(environment), context);
-  reactor->Start(taken, tenant);
+    const v1::GenerateRequest& request, CallIdentity identity) {
+  auto* reactor = new GenerateReactor(std::move(environment), context, std::move(identity));
+  reactor->Start(request);
   return reactor;
 }
 

@@ -3,20 +3,23 @@
 #define SKIPSTREAM_SERVER_TRANSPORT_GENERATE_CALL_H_
 
 #include <grpcpp/server_context.h>
+#include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
 #include <memory>
-#include <string>
 
+#include "server/transport/call_identity.h"
 #include "server/transport/generate_environment.h"
 #include "skipstream/v1/image_generation.pb.h"
 
 namespace skipstream {
 
-// Handles the RPC of `tenant` (serve_request.h). The reactor belongs to gRPC and deletes itself.
-grpc::ServerWriteReactor<v1::GenerateEvent>* StartGenerateCall(
+// Handles the RPC (serve_request.h): streams its events, serialized as in raw methods, and logs how
+// it ended. The reactor belongs to gRPC and deletes itself; `request` is needed no longer than this
+// function runs.
+grpc::ServerWriteReactor<grpc::ByteBuffer>* StartGenerateCall(
     std::shared_ptr<const GenerateEnvironment> environment, grpc::CallbackServerContext* context,
-    const v1::GenerateRequest* request, const std::shared_ptr<const Tenant>& tenant);
+    const v1::GenerateRequest& request, CallIdentity identity);
 
 }  // namespace skipstream
 

@@ -10,6 +10,7 @@
 #include "server/engine/clock.h"
 #include "server/engine/engine_thread.h"
 #include "server/engine/model_registry.h"
+#include "server/log/event_log.h"
 #include "server/metrics/metrics.h"
 #include "server/transport/call_counter.h"
 #include "server/transport/generation_table.h"
@@ -30,6 +31,7 @@ struct GenerateEnvironment {
   TransportMetrics& metrics;
   CallCounter& calls;
   GenerationTable& generations;
+  const EventLog& log;
   SeedSource draw_seed;
   RequestLimits limits;
   size_t max_outbox_bytes = 0;

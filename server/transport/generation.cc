@@ -160,6 +160,7 @@ void Generation::Submit(ResolvedGeneration resolved, AdmissionTicket ticket) {
   ticket_ = ticket;
   facts_.images = static_cast<int>(resolved_->samples.size());
   facts_.evaluations_per_image = resolved_->plan->nfe();
+  facts_.evaluations = resolved_->rows();
   progress_.resize(resolved_->samples.size());
   has_image_.resize(resolved_->samples.size());
   encoding_preview_.resize(resolved_->samples.size());

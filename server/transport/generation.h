@@ -36,8 +36,8 @@ namespace skipstream {
 // the engine's inbox; none of those calls back while it holds its own.
 class Generation final : public OutputSink, public std::enable_shared_from_this<Generation> {
  public:
-  // `tenant`: whose request it is. `key`: where it stands in the environment's GenerationTable; nullopt: nobody can join.
-  // `request_id`: what `accepted` calls the request.
+  // `tenant`: whose request it is. `key`: where it stands in the environment's GenerationTable;
+  // nullopt: nobody can join. `request_id`: what `accepted` calls the request.
   Generation(std::shared_ptr<const GenerateEnvironment> environment,
              std::shared_ptr<const Tenant> tenant, std::optional<RetryKey> key,
              std::string request_id);

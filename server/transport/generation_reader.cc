@@ -34,16 +34,15 @@ GenerationReader::GenerationReader(const Options& options, EventStream& stream, 
 
 void GenerationReader::SetLabels(const std::string& model, const std::string& solver) {
   std::lock_guard lock(mutex_);
-  model_label_ = model;
-  solver_label_ = solver;
+  summary_.facts.model = model;
+  summary_.facts.solver = solver;
 }
 
 void GenerationReader::Begin(const GenerationFacts& facts, const AdmissionTicket& ticket,
                              bool timed) {
   std::lock_guard lock(mutex_);
   if (ending_) return;
-  model_label_ = facts.model;
-  solver_label_ = facts.solver;
+  summary_.facts = facts;
   ticket_ = ticket;
   timed_ = timed;
   outbox_.emplace(options_.max_outbox_bytes, facts.images, facts.evaluations_per_image);
@@ -124,17 +123,24 @@ void GenerationReader::Pump() {
   if (timed_ && writing_->has_image() && !std::exchange(first_image_sent_, true)) {
     metrics_.time_to_first_image_seconds.Observe(absl::ToDoubleSeconds(clock_.Now() - arrived_));
   }
+  if (writing_->has_completed()) {
+    summary_.completed = true;
+    summary_.queue_seconds = writing_->completed().queue_seconds();
+    summary_.run_seconds = writing_->completed().run_seconds();
+  }
   stream_->Write(*writing_);
 }
 
 void GenerationReader::Finish() {
-  metrics_.requests.With({model_label_, solver_label_, StatusCodeName(*ending_)}).Increment();
+  const GenerationFacts& facts = summary_.facts;
+  summary_.total = clock_.Now() - arrived_;
+  metrics_.requests.With({facts.model, facts.solver, StatusCodeName(*ending_)}).Increment();
   if (timed_) {
-    metrics_.request_duration_seconds.With({model_label_})
-        .Observe(absl::ToDoubleSeconds(clock_.Now() - arrived_));
+    metrics_.request_duration_seconds.With({facts.model})
+        .Observe(absl::ToDoubleSeconds(summary_.total));
   }
   ticket_ = AdmissionTicket();
-  std::exchange(stream_, nullptr)->Finish(*ending_);
+  std::exchange(stream_, nullptr)->Finish(*ending_, summary_);
 }
 
 }  // namespace skipstream

@@ -18,6 +18,24 @@
 
 namespace skipstream {
 
+// What its readers know of a generation.
+struct GenerationFacts {
+  std::string model;   // label of metrics
+  std::string solver;  // label of metrics
+  int images = 0;      // 0 until it is admitted
+  int evaluations_per_image = 0;
+  int64_t evaluations = 0;  // of all images, in rows
+};
+
+// What a call was, when it has ended.
+struct CallSummary {
+  GenerationFacts facts;
+  bool completed = false;  // everything was read; then:
+  double queue_seconds = 0.0;
+  double run_seconds = 0.0;
+  absl::Duration total;  // since it arrived
+};
+
 // What carries events to a client: gRPC's stream. Neither method reacts on the calling thread. One
 // operation at a time; `event` stays as it is until GenerationReader::OnWritten says it has left.
 class EventStream {
@@ -25,15 +43,7 @@ class EventStream {
   virtual ~EventStream() = default;
   virtual void Write(const v1::GenerateEvent& event) = 0;
   // Once, last.
-  virtual void Finish(const absl::Status& status) = 0;
-};
-
-// What its readers know of a generation.
-struct GenerationFacts {
-  std::string model;   // label of metrics
-  std::string solver;  // label of metrics
-  int images = 0;
-  int evaluations_per_image = 0;
+  virtual void Finish(const absl::Status& status, const CallSummary& summary) = 0;
 };
 
 // Thread-safe; its mutex is the last to be taken. What it is told goes through its own outbox, so a
@@ -90,8 +100,7 @@ class GenerationReader {
 
   std::mutex mutex_;
   EventStream* stream_;  // null once it was told to finish
-  std::string model_label_;
-  std::string solver_label_;
+  CallSummary summary_;
   AdmissionTicket ticket_;
   bool timed_ = false;
   std::optional<EventOutbox> outbox_;   // from Begin

@@ -3,17 +3,96 @@
 #include <memory>
 #include <string>
 
+#include "server/engine/error_details.h"
+#include "server/transport/call_identity.h"
 #include "server/transport/generate_call.h"
 #include "server/transport/grpc_status.h"
 #include "server/transport/model_description.h"
 #include "server/transport/model_reference.h"
+#include "server/transport/picture_limits.h"
 #include "server/transport/violations.h"
+#include "server/transport/wire_limits.h"
 
 namespace skipstream {
 namespace {
 
-absl::Status GetModelResult(const v1::GetModelRequest& request, const ModelRegistry& models,
-                            const RequestLimits& limits, v1::GetModelResponse& response) {
+// Of a request that is a name at most.
+constexpr size_t kMaxQueryBytes = 64 << 10;
+
+// A call that ends before it is one.
+class RefusedCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
+ public:
+  explicit RefusedCall(const absl::Status& status) { Finish(ToGrpcStatus(status)); }
+  void OnDone() override { delete this; }
+};
+
+template <typename Response>
+grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext& context,
+                                 const absl::StatusOr<Response>& result,
+                                 grpc::ByteBuffer& response) {
+  if (result.ok()) response = Serialized(*result);
+  grpc::ServerUnaryReactor* reactor = context.DefaultReactor();
+  reactor->Finish(ToGrpcStatus(result.status()));
+  return reactor;
+}
+
+}  // namespace
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* ImageGenerationService::Generate(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes) {
+  absl::StatusOr<Caller> caller = door_.Enter(*context, Right::kGenerate, "Generate");
+  if (!caller.ok()) return Refuse(caller.status());
+  v1::GenerateRequest request;
+  const absl::Status parsed = ParseBounded(*bytes, kMaxRequestBytes, request);
+  // gRPC keeps its bytes until the call ends. A picture in them can be many times larger than what
+  // becomes of it, so they go now; gRPC made them for this call alone.
+  const_cast<grpc::ByteBuffer*>(bytes)->Clear();
+  CallIdentity identity = IdentifyCall(*context, *std::move(caller), request.request_id());
+  if (!parsed.ok()) {
+    LogFields fields = IdentityFields(identity);
+    fields.push_back({"code", StatusCodeName(parsed)});
+    fields.push_back({"reason", GetReason(parsed)});
+    environment_->log.Info("generate", fields);
+    return Refuse(parsed);
+  }
+  return StartGenerateCall(environment_, context, request, std::move(identity));
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* ImageGenerationService::Refuse(
+    const absl::Status& status) const {
+  environment_->metrics.requests.With({"", "", StatusCodeName(status)}).Increment();
+  return new RefusedCall(status);
+}
+
+absl::StatusOr<v1::ListModelsResponse> ImageGenerationService::ListModelsResult(
+    const grpc::CallbackServerContext& context, const grpc::ByteBuffer& bytes) const {
+  if (const auto caller = door_.Enter(context, Right::kAny, "ListModels"); !caller.ok()) {
+    return caller.status();
+  }
+  v1::ListModelsRequest request;
+  if (absl::Status parsed = ParseBounded(bytes, kMaxQueryBytes, request); !parsed.ok()) {
+    return parsed;
+  }
+  Violations violations;
+  violations.CheckNoUnknownFields(request);
+  if (!violations.empty()) return violations.ToStatus();
+  v1::ListModelsResponse response;
+  const std::string default_name = environment_->models.default_name();
+  for (const auto& model : environment_->models.List()) {
+    *response.add_models() = SummarizeModel(*model, model->name() == default_name);
+  }
+  return response;
+}
+
+absl::StatusOr<v1::GetModelResponse> ImageGenerationService::GetModelResult(
+    const grpc::CallbackServerContext& context, const grpc::ByteBuffer& bytes) const {
+  if (const auto caller = door_.Enter(context, Right::kAny, "GetModel"); !caller.ok()) {
+    return caller.status();
+  }
+  v1::GetModelRequest request;
+  if (absl::Status parsed = ParseBounded(bytes, kMaxQueryBytes, request); !parsed.ok()) {
+    return parsed;
+  }
   Violations violations;
   violations.CheckNoUnknownFields(request);
   if (!request.model().empty()) {
@@ -21,44 +100,22 @@ absl::Status GetModelResult(const v1::GetModelRequest& request, const ModelRegis
     if (!name.ok()) violations.Add("model", std::string(name.message()));
   }
   if (!violations.empty()) return violations.ToStatus();
+  const ModelRegistry& models = environment_->models;
   const absl::StatusOr<std::shared_ptr<const LoadedModel>> model = models.Find(request.model());
   if (!model.ok()) return model.status();
-  response = DescribeModel(**model, (*model)->name() == models.default_name(), limits);
-  return absl::OkStatus();
-}
-
-}  // namespace
-
-grpc::ServerWriteReactor<v1::GenerateEvent>* ImageGenerationService::Generate(
-    grpc::CallbackServerContext* context, const v1::GenerateRequest* request) {
-  return StartGenerateCall(environment_, context, request, std::make_shared<const Tenant>());
+  return DescribeModel(**model, (*model)->name() == models.default_name(), environment_->limits);
 }
 
 grpc::ServerUnaryReactor* ImageGenerationService::ListModels(grpc::CallbackServerContext* context,
-                                                             const v1::ListModelsRequest* request,
-                                                             v1::ListModelsResponse* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  Violations violations;
-  violations.CheckNoUnknownFields(*request);
-  if (!violations.empty()) {
-    reactor->Finish(ToGrpcStatus(violations.ToStatus()));
-    return reactor;
-  }
-  const std::string default_name = environment_->models.default_name();
-  for (const auto& model : environment_->models.List()) {
-    *response->add_models() = SummarizeModel(*model, model->name() == default_name);
-  }
-  reactor->Finish(grpc::Status::OK);
-  return reactor;
+                                                             const grpc::ByteBuffer* bytes,
+                                                             grpc::ByteBuffer* response) {
+  return Answer(*context, ListModelsResult(*context, *bytes), *response);
 }
 
 grpc::ServerUnaryReactor* ImageGenerationService::GetModel(grpc::CallbackServerContext* context,
-                                                           const v1::GetModelRequest* request,
-                                                           v1::GetModelResponse* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpcStatus(
-      GetModelResult(*request, environment_->models, environment_->limits, *response)));
-  return reactor;
+                                                           const grpc::ByteBuffer* bytes,
+                                                           grpc::ByteBuffer* response) {
+  return Answer(*context, GetModelResult(*context, *bytes), *response);
 }
 
 }  // namespace skipstream

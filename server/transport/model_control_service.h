@@ -3,8 +3,12 @@
 
 #include <string>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "model/step_executor.h"
 #include "server/engine/model_registry.h"
+#include "server/log/event_log.h"
+#include "server/transport/door.h"
 #include "server/transport/worker_pool.h"
 #include "skipstream/v1/model_control.grpc.pb.h"
 
@@ -16,11 +20,13 @@ namespace skipstream {
 class ModelControlService final : public v1::ModelControl::CallbackService {
  public:
   struct Options {
-    bool enabled = false;   // otherwise every call is PERMISSION_DENIED
+    // Otherwise every call is PERMISSION_DENIED. If so, callers need the right "control".
+    bool enabled = false;
     std::string model_dir;  // the only directory files are loaded from
   };
 
-  ModelControlService(const Options& options, StepExecutor& executor, ModelRegistry& models);
+  ModelControlService(const Options& options, StepExecutor& executor, ModelRegistry& models,
+                      const Door& door, const EventLog& log);
 
   grpc::ServerUnaryReactor* Load(grpc::CallbackServerContext* context,
                                  const v1::LoadRequest* request,
@@ -30,12 +36,20 @@ class ModelControlService final : public v1::ModelControl::CallbackService {
                                    v1::UnloadResponse* response) override;
 
  private:
+  // Whether the call may go on.
+  absl::StatusOr<Caller> Enter(const grpc::CallbackServerContext& context,
+                               const char* method) const;
+  // Logs how an operation ended, and passes it on to gRPC.
+  grpc::Status Ended(const Caller& caller, const char* operation, const std::string& file,
+                     const std::string& name, const absl::Status& status) const;
   absl::Status LoadModel(const v1::LoadRequest& request, v1::LoadResponse& response);
   absl::Status UnloadModel(const v1::UnloadRequest& request);
 
   const Options options_;
   StepExecutor& executor_;
   ModelRegistry& models_;
+  const Door& door_;
+  const EventLog& log_;
   WorkerPool loader_{1};
 };
 

@@ -22,13 +22,14 @@ void Replay(const FinishedGeneration& finished, GenerationReader& reader) {
 }  // namespace
 
 ServedBy ServeRequest(const std::shared_ptr<const GenerateEnvironment>& environment,
-                      const std::shared_ptr<const Tenant>& tenant, const v1::GenerateRequest& request,
+                      const std::shared_ptr<const Tenant>& tenant, const std::string& request_id,
+                      const v1::GenerateRequest& request,
                       const std::shared_ptr<GenerationReader>& reader) {
   const GenerateEnvironment& env = *environment;
   std::optional<RetryKey> key;
   // A malformed id is reported with whatever else is wrong.
   if (IsValidRequestId(request.request_id())) key = MakeRetryKey(tenant->name, request);
-  const auto fresh = std::make_shared<Generation>(environment, tenant, key, request.request_id());
+  const auto fresh = std::make_shared<Generation>(environment, tenant, key, request_id);
   // Before others can find it: when they had all left, it would be given up.
   if (!fresh->Join(reader)) return {};
   while (key) {

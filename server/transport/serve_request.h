@@ -3,6 +3,7 @@
 #define SKIPSTREAM_SERVER_TRANSPORT_SERVE_REQUEST_H_
 
 #include <memory>
+#include <string>
 
 #include "server/engine/tenant.h"
 #include "server/transport/generate_environment.h"
@@ -23,9 +24,10 @@ struct ServedBy {
 // Gives `reader` all it will hear, an error included. A request with an id that `tenant` has used
 // shortly before is served by what that call started or has left; every other one starts a
 // generation of its own. The id is looked up before anything else is done: a retry is not refused
-// for the load that its own first try makes, nor because the server is draining.
+// for the load that its own first try makes, nor because the server is draining. `request_id` is
+// what it is called if it is a new one: its own id, or one that was drawn.
 ServedBy ServeRequest(const std::shared_ptr<const GenerateEnvironment>& environment,
-                      const std::shared_ptr<const Tenant>& tenant,
+                      const std::shared_ptr<const Tenant>& tenant, const std::string& request_id,
                       const v1::GenerateRequest& request,
                       const std::shared_ptr<GenerationReader>& reader);
 

@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "server/transport/call_counter.h"
+#include "server/transport/door.h"
 #include "server/transport/generation_table.h"
 #include "server/transport/image_generation_service.h"
 #include "server/transport/model_control_service.h"
@@ -31,6 +32,10 @@ constexpr int kKeepaliveTimeMs = 20'000;
 constexpr int kKeepaliveTimeoutMs = 10'000;
 // Clients may ping as often as that without being taken for an attack.
 constexpr int kMinClientPingIntervalMs = 5'000;
+// All metadata of a call together, tokens and traces included; more is RESOURCE_EXHAUSTED.
+constexpr int kMaxMetadataBytes = 8 << 10;
+// Whoever connects has to finish HTTP/2 and TLS greetings in this time.
+constexpr int kHandshakeTimeoutMs = 20'000;
 // For calls that never end by themselves (health watches, reflection) when the server goes.
 constexpr auto kCancelGrace = std::chrono::milliseconds(100);
 
@@ -60,6 +65,8 @@ class Server::Impl {
         generations_(options.results, dependencies.clock, dependencies.metrics.result_cache_bytes),
         encoders_(options.encode_threads),
         readiness_(std::make_shared<Readiness>(dependencies.metrics.ready)),
+        door_(dependencies.authenticator, dependencies.clock, dependencies.metrics,
+              dependencies.log),
         generation_({.models = dependencies.models,
                      .admission = dependencies.admission,
                      .engine = dependencies.engine,
@@ -68,13 +75,18 @@ class Server::Impl {
                      .metrics = dependencies.metrics,
                      .calls = calls_,
                      .generations = generations_,
+                     .log = dependencies.log,
                      .draw_seed = dependencies.draw_seed,
                      .limits = options.limits,
                      .max_outbox_bytes = options.max_outbox_bytes,
                      .write_timeout = options.write_timeout,
-                     .version = options.version}),
+                     .version = options.version},
+                    door_),
         control_({.enabled = options.enable_model_control, .model_dir = options.model_dir},
-                 dependencies.executor, dependencies.models) {}
+                 dependencies.executor, dependencies.models, door_, dependencies.log) {
+    credentials_ = dependencies.tls != nullptr ? dependencies.tls->MakeCredentials()
+                                               : grpc::InsecureServerCredentials();
+  }
 
   ~Impl() {
     if (server_ == nullptr) return;
@@ -86,7 +98,7 @@ class Server::Impl {
   absl::Status Listen(const Options& options) {
     grpc::EnableDefaultHealthCheckService(true);
     grpc::ServerBuilder builder;
-    builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &port_);
+    builder.AddListeningPort(options.listen, credentials_, &port_);
     builder.RegisterService(&generation_);
     builder.RegisterService(&control_);
     builder.SetMaxReceiveMessageSize(static_cast<int>(kMaxRequestBytes));
@@ -94,11 +106,14 @@ class Server::Impl {
     // A second server on the same port is a mistake, not a way to share the load.
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);
+    builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
+    builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                                kMinClientPingIntervalMs);
-    builder.SetOption(std::make_unique<ReflectionOption>(options.reflection));
+    builder.SetOption(std::make_unique<ReflectionOption>(options.reflection &&
+                                                         dependencies_.authenticator.is_open()));
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port_ == 0) {
       server_ = nullptr;
@@ -127,8 +142,10 @@ class Server::Impl {
   GenerationTable generations_;
   WorkerPool encoders_;
   const std::shared_ptr<Readiness> readiness_;
+  const Door door_;
   ImageGenerationService generation_;
   ModelControlService control_;
+  std::shared_ptr<grpc::ServerCredentials> credentials_;
   int port_ = 0;
   // Last: gone before what its calls use.
   std::unique_ptr<grpc::Server> server_;

@@ -13,10 +13,13 @@
 #include "server/engine/clock.h"
 #include "server/engine/engine_thread.h"
 #include "server/engine/model_registry.h"
+#include "server/log/event_log.h"
 #include "server/metrics/metrics.h"
+#include "server/transport/authenticator.h"
 #include "server/transport/generation_table.h"
 #include "server/transport/request_limits.h"
 #include "server/transport/request_resolver.h"
+#include "server/transport/tls.h"
 
 namespace skipstream {
 
@@ -41,6 +44,7 @@ class Server {
     absl::Duration write_timeout = absl::Seconds(60);
     bool enable_model_control = false;
     std::string model_dir = {};
+    // Only without tokens: it is a service of gRPC's own that would ask for none.
     bool reflection = true;
   };
   // All of it outlives the server. `models` holds at least one.
@@ -52,6 +56,9 @@ class Server {
     const Clock& clock;
     TransportMetrics& metrics;
     SeedSource draw_seed;
+    const Authenticator& authenticator;
+    const EventLog& log;
+    TlsIdentity* tls = nullptr;  // null: connections are not encrypted
   };
 
   // Takes over the engine's health callback. Unavailable if the address cannot be listened on.

@@ -95,6 +95,14 @@ TEST(CostModelTest, KneeIsTheSmallestBatchNearTheBestThroughput) {
   EXPECT_EQ(CostModel(8).Knee(), 8) << "without a profile there is none";
 }
 
+TEST(CostModelTest, WithoutAProfileAnotherKneeCanBeAssumed) {
+  CostModel model(8);
+  model.AssumeKnee(2);
+  EXPECT_EQ(model.Knee(), 2);
+  model.AssumeKnee(99);
+  EXPECT_EQ(model.Knee(), 8);
+}
+
 TEST(CostModelTest, KneeStaysWhereTheWarmUpFoundIt) {
   CostModelWithProfile model;
   for (int i = 0; i < 100; ++i) model.Record(1, absl::Milliseconds(1));

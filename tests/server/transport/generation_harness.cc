@@ -17,7 +17,7 @@ TestCall::TestCall(const std::shared_ptr<const GenerateEnvironment>& environment
                                     .deadline = deadline},
           *this, environment->clock, environment->metrics)),
       served_by_(ServeRequest(environment, std::make_shared<const Tenant>(Tenant{.name = tenant}),
-                              request, reader_)) {}
+                              request.request_id(), request, reader_)) {}
 
 TestCall::~TestCall() {
   Disconnect();
@@ -83,7 +83,7 @@ void TestCall::Write(const v1::GenerateEvent& event) {
   changed_.notify_all();
 }
 
-void TestCall::Finish(const absl::Status& status) {
+void TestCall::Finish(const absl::Status& status, const CallSummary& /*summary*/) {
   std::lock_guard lock(mutex_);
   EXPECT_EQ(writing_, nullptr) << "the end waits for the last write";
   EXPECT_FALSE(status_) << "calls end once";
@@ -107,6 +107,7 @@ GenerationHarness::GenerationHarness(const Options& options)
                           .metrics = metrics.transport,
                           .calls = calls,
                           .generations = generations,
+                          .log = log.log(),
                           .draw_seed = [this] { return next_seed++; },
                           .limits = {},
                           .max_outbox_bytes = options.max_outbox_bytes,

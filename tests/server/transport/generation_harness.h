@@ -26,6 +26,7 @@
 #include "tests/server/transport/transport_harness.h"
 #include "tests/testing/broken_executor.h"
 #include "tests/testing/fake_clock.h"
+#include "tests/testing/recording_log.h"
 
 namespace skipstream {
 
@@ -48,7 +49,7 @@ class TestCall final : public EventStream {
   void Disconnect();
 
   void Write(const v1::GenerateEvent& event) override;
-  void Finish(const absl::Status& status) override;
+  void Finish(const absl::Status& status, const CallSummary& summary) override;
 
  private:
   std::mutex mutex_;
@@ -96,6 +97,7 @@ struct GenerationHarness {
   EngineThread engine;
   GenerationTable generations;
   CallCounter calls;
+  RecordingLog log;
   std::atomic<uint32_t> next_seed = 100;  // unseeded requests get different ones
   std::unique_ptr<WorkerPool> encoders = std::make_unique<WorkerPool>(1);
   std::shared_ptr<const GenerateEnvironment> environment;

@@ -58,10 +58,16 @@ CallResult OpenCall::Finish() {
   return result;
 }
 
+std::unique_ptr<Authenticator> MakeAuthenticator(const std::string& auth_file) {
+  if (auth_file.empty()) return std::make_unique<Authenticator>();
+  return std::make_unique<Authenticator>(ParseAuthFile(auth_file).value());
+}
+
 ServerHarness::ServerHarness(Options options)
     : executor(options.executor),
       admission(options.admission),
-      engine(options.engine, executor, clock, &metrics.engine) {
+      engine(options.engine, executor, clock, &metrics.engine),
+      authenticator(MakeAuthenticator(options.auth_file)) {
   models.Add(LoadedModel::Load(executor, "fruit", "fruit.safetensors").value()).IgnoreError();
   server = Server::Start(options.server, {.executor = executor,
                                           .engine = engine,
@@ -69,7 +75,10 @@ ServerHarness::ServerHarness(Options options)
                                           .admission = admission,
                                           .clock = clock,
                                           .metrics = metrics.transport,
-                                          .draw_seed = [] { return 42u; }})
+                                          .draw_seed = [] { return 42u; },
+                                          .authenticator = *authenticator,
+                                          .log = log.log(),
+                                          .tls = options.tls})
                .value();
   channel = NewChannel();
   stub = v1::ImageGeneration::NewStub(channel);

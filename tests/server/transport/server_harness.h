@@ -16,10 +16,13 @@
 #include "server/engine/engine_thread.h"
 #include "server/engine/model_registry.h"
 #include "server/metrics/metrics.h"
+#include "server/transport/authenticator.h"
 #include "server/transport/server.h"
+#include "server/transport/tls.h"
 #include "skipstream/v1/image_generation.grpc.pb.h"
 #include "tests/server/transport/transport_harness.h"
 #include "tests/testing/broken_executor.h"
+#include "tests/testing/recording_log.h"
 
 namespace skipstream {
 
@@ -53,6 +56,8 @@ class OpenCall {
   std::unique_ptr<grpc::ClientReader<v1::GenerateEvent>> reader_;
 };
 
+std::unique_ptr<Authenticator> MakeAuthenticator(const std::string& auth_file);
+
 class ServerHarness {
  public:
   struct Options {
@@ -61,6 +66,8 @@ class ServerHarness {
     Admission::Options admission;
     Engine::Options engine;
     Server::Options server = {.listen = "127.0.0.1:0", .version = "1.2.3"};
+    std::string auth_file;  // its text; empty: everybody may do everything
+    TlsIdentity* tls = nullptr;
   };
   explicit ServerHarness(Options options);
   ServerHarness() : ServerHarness(Options()) {}
@@ -88,6 +95,8 @@ class ServerHarness {
   ModelRegistry models;
   Admission admission;
   EngineThread engine;
+  RecordingLog log;
+  std::unique_ptr<Authenticator> authenticator;
   std::unique_ptr<Server> server;
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<v1::ImageGeneration::Stub> stub;

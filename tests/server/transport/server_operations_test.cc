@@ -151,7 +151,9 @@ TEST(ServerTest, APortThatIsTakenIsAnErrorThatNamesIt) {
                                                           .admission = first.admission,
                                                           .clock = first.clock,
                                                           .metrics = first.metrics.transport,
-                                                          .draw_seed = [] { return 1u; }});
+                                                          .draw_seed = [] { return 1u; },
+                                                          .authenticator = *first.authenticator,
+                                                          .log = first.log.log()});
   EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(second.status().message()), HasSubstr(address));
 }

@@ -7,6 +7,7 @@ with skipstream.Client("localhost:50051") as client:
 
 from skipstream.aio import AsyncClient
 from skipstream.client import Client
+from skipstream.connection import Tls
 from skipstream.errors import (
     AlreadyExists,
     Cancelled,
@@ -20,6 +21,7 @@ from skipstream.errors import (
     ServerError,
     SkipstreamError,
     TimedOut,
+    Unauthenticated,
     Unavailable,
 )
 from skipstream.events import (
@@ -96,6 +98,8 @@ __all__ = [
     "SkipstreamError",
     "StepNoise",
     "TimedOut",
+    "Tls",
+    "Unauthenticated",
     "Unavailable",
     "Unipc",
     "make_request",

@@ -27,6 +27,13 @@ from skipstream._proto.skipstream.v1 import (
     model_control_pb2,
     model_control_pb2_grpc,
 )
+from skipstream.connection import (
+    Metadata,
+    Tls,
+    channel_credentials,
+    token_metadata,
+    with_trace,
+)
 from skipstream.errors import SkipstreamError
 from skipstream.events import Event, GeneratedImage
 from skipstream.models import (
@@ -57,9 +64,19 @@ class AsyncClient:
         target: str = "localhost:50051",
         *,
         credentials: grpc.ChannelCredentials | None = None,
+        tls: Tls | bool = False,
+        token: str | None = None,
+        allow_plaintext_token: bool = False,
         retry: RetryPolicy | None = None,
     ) -> None:
         self._retry = retry or RetryPolicy()
+        credentials = channel_credentials(credentials, tls)
+        self._metadata = token_metadata(
+            target,
+            token,
+            encrypted=credentials is not None,
+            allow_plaintext_token=allow_plaintext_token,
+        )
         if credentials is None:
             self._channel = grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
         else:
@@ -90,12 +107,13 @@ class AsyncClient:
         on_progress: ProgressCallback | None = None,
         progress: bool = False,
         timeout: float | None = None,
+        traceparent: str | None = None,
         **options: Unpack[RequestOptions],
     ) -> list[GeneratedImage]:
         """Makes images and returns them in the order of the request; see `Client.generate`."""
         collector = Collector(on_progress, progress)
         try:
-            events = self.stream(request, timeout=timeout, **options)
+            events = self.stream(request, timeout=timeout, traceparent=traceparent, **options)
             async with contextlib.aclosing(events):
                 async for event in events:
                     collector.add(event)
@@ -110,6 +128,7 @@ class AsyncClient:
         request: GenerateRequest | None = None,
         *,
         timeout: float | None = None,
+        traceparent: str | None = None,
         **options: Unpack[RequestOptions],
     ) -> AsyncGenerator[Event, None]:
         """Makes images and yields events as they happen, for `async for`; see `Client.stream`.
@@ -117,11 +136,16 @@ class AsyncClient:
         To leave early, close it (`contextlib.aclosing`): that cancels the call on the server.
         """
         delivery = Delivery(request, options)
-        return self._stream(delivery, Attempts(self._retry, timeout))
+        metadata = with_trace(self._metadata, traceparent)
+        return self._stream(delivery, Attempts(self._retry, timeout), metadata)
 
-    async def _stream(self, delivery: Delivery, attempts: Attempts) -> AsyncGenerator[Event, None]:
+    async def _stream(
+        self, delivery: Delivery, attempts: Attempts, metadata: Metadata
+    ) -> AsyncGenerator[Event, None]:
         while True:
-            call = self._generation.Generate(delivery.request, timeout=attempts.remaining())
+            call = self._generation.Generate(
+                delivery.request, timeout=attempts.remaining(), metadata=metadata
+            )
             try:
                 async for message in call:
                     event = delivery.receive(message)
@@ -186,7 +210,7 @@ class AsyncClient:
         attempts = Attempts(self._retry, within)
         while True:
             try:
-                return await method(request, timeout=attempts.remaining())
+                return await method(request, timeout=attempts.remaining(), metadata=self._metadata)
             except grpc.RpcError as error:
                 delay = attempts.delay_after(error)
             await asyncio.sleep(delay)

@@ -26,6 +26,13 @@ from skipstream._proto.skipstream.v1 import (
     model_control_pb2,
     model_control_pb2_grpc,
 )
+from skipstream.connection import (
+    Metadata,
+    Tls,
+    channel_credentials,
+    token_metadata,
+    with_trace,
+)
 from skipstream.errors import SkipstreamError
 from skipstream.events import Event, GeneratedImage
 from skipstream.models import (
@@ -50,9 +57,11 @@ class Client:
 
     `target` is HOST:PORT or any gRPC target. Several addresses
     ("ipv4:10.0.0.1:50051,10.0.0.2:50051", or "dns:///NAME" with several records) are replicas that
-    take requests in turn. Without `credentials` the connection is not
-    encrypted. Every call takes a `timeout` in seconds for all of its tries together (default:
-    none) and raises a subclass of SkipstreamError.
+    take requests in turn. Without `tls` (or gRPC `credentials`) the connection is not encrypted. A
+    `token` goes with every call; without encryption to this machine only, unless
+    `allow_plaintext_token` says that the way is safe: else ValueError. Every call takes a
+    `timeout` in seconds for all of its tries together (default: none) and raises a subclass of
+    SkipstreamError.
     """
 
     def __init__(
@@ -60,9 +69,19 @@ class Client:
         target: str = "localhost:50051",
         *,
         credentials: grpc.ChannelCredentials | None = None,
+        tls: Tls | bool = False,
+        token: str | None = None,
+        allow_plaintext_token: bool = False,
         retry: RetryPolicy | None = None,
     ) -> None:
         self._retry = retry or RetryPolicy()
+        credentials = channel_credentials(credentials, tls)
+        self._metadata = token_metadata(
+            target,
+            token,
+            encrypted=credentials is not None,
+            allow_plaintext_token=allow_plaintext_token,
+        )
         if credentials is None:
             self._channel = grpc.insecure_channel(target, options=CHANNEL_OPTIONS)
         else:
@@ -93,18 +112,20 @@ class Client:
         on_progress: ProgressCallback | None = None,
         progress: bool = False,
         timeout: float | None = None,
+        traceparent: str | None = None,
         **options: Unpack[RequestOptions],
     ) -> list[GeneratedImage]:
         """Makes images and returns them in the order of the request.
 
         Takes the fields of RequestOptions, or a ready `request` (see `make_request` and
         `request_from_png`). `on_progress` is called after evaluations; `progress` draws a bar on
-        stderr if that is a terminal. Raises GenerationFailed, which carries the other images, if
+        stderr if that is a terminal. `traceparent` (W3C Trace Context) goes into the server's log.
+        Raises GenerationFailed, which carries the other images, if
         some could not be made. An exception, Ctrl-C included, cancels the call on the server.
         """
         collector = Collector(on_progress, progress)
         try:
-            events = self.stream(request, timeout=timeout, **options)
+            events = self.stream(request, timeout=timeout, traceparent=traceparent, **options)
             try:
                 for event in events:
                     collector.add(event)
@@ -121,6 +142,7 @@ class Client:
         request: GenerateRequest | None = None,
         *,
         timeout: float | None = None,
+        traceparent: str | None = None,
         **options: Unpack[RequestOptions],
     ) -> Generator[Event, None, None]:
         """Makes images and yields events as they happen: `Accepted` first, `Completed` last.
@@ -129,11 +151,16 @@ class Client:
         retry `Accepted` and the progress of unfinished images come again, images do not.
         """
         delivery = Delivery(request, options)
-        return self._stream(delivery, Attempts(self._retry, timeout))
+        metadata = with_trace(self._metadata, traceparent)
+        return self._stream(delivery, Attempts(self._retry, timeout), metadata)
 
-    def _stream(self, delivery: Delivery, attempts: Attempts) -> Generator[Event, None, None]:
+    def _stream(
+        self, delivery: Delivery, attempts: Attempts, metadata: Metadata
+    ) -> Generator[Event, None, None]:
         while True:
-            call = self._generation.Generate(delivery.request, timeout=attempts.remaining())
+            call = self._generation.Generate(
+                delivery.request, timeout=attempts.remaining(), metadata=metadata
+            )
             try:
                 for message in call:
                     event = delivery.receive(message)
@@ -190,7 +217,7 @@ class Client:
         attempts = Attempts(self._retry, timeout)
         while True:
             try:
-                return method(request, timeout=attempts.remaining())
+                return method(request, timeout=attempts.remaining(), metadata=self._metadata)
             except grpc.RpcError as error:
                 delay = attempts.delay_after(error)
             time.sleep(delay)

@@ -67,6 +67,10 @@ class PermissionDenied(SkipstreamError):
     """The server does not allow this call (PERMISSION_DENIED)."""
 
 
+class Unauthenticated(SkipstreamError):
+    """The server wants a token, or knows none like this one (UNAUTHENTICATED)."""
+
+
 class AlreadyExists(SkipstreamError):
     """A model of that name is loaded (ALREADY_EXISTS)."""
 
@@ -107,6 +111,7 @@ _CLASSES: dict[grpc.StatusCode, type[SkipstreamError]] = {
     grpc.StatusCode.UNAVAILABLE: Unavailable,
     grpc.StatusCode.FAILED_PRECONDITION: PreconditionFailed,
     grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
+    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
     grpc.StatusCode.ALREADY_EXISTS: AlreadyExists,
     grpc.StatusCode.CANCELLED: Cancelled,
     grpc.StatusCode.DEADLINE_EXCEEDED: TimedOut,

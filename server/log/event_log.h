@@ -1,0 +1,76 @@
+// What the server writes to its log: events with fields, as text or as JSON.
+#ifndef SKIPSTREAM_SERVER_LOG_EVENT_LOG_H_
+#define SKIPSTREAM_SERVER_LOG_EVENT_LOG_H_
+
+#include <spdlog/logger.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace spdlog::details {
+class thread_pool;
+}
+
+namespace skipstream {
+
+enum class LogFormat { kText, kJson };
+
+// For messages without fields. Sets the formatter of `sink`, so that every message is one line:
+//   kText  [2026-01-31 12:00:00.000] [skipstream] [info] message
+//   kJson  {"time":"2026-01-31T12:00:00.000Z","level":"info","message":"message"}
+// The text goes on in local time, as people read it; JSON is UTC.
+std::shared_ptr<spdlog::logger> MakeLogger(spdlog::sink_ptr sink, LogFormat format,
+                                           spdlog::level::level_enum level);
+
+struct LogField {
+  using Value = std::variant<std::string, int64_t, double>;
+
+  std::string name;
+  Value value;
+};
+// Fields with an empty text are left out.
+using LogFields = std::vector<LogField>;
+
+// Events with fields in the same formats, one line each, whatever is in the texts: nothing a client
+// says can end a line or make a field. Needs a sink of its own, as it sets the formatter.
+// Thread-safe.
+class EventLog {
+ public:
+  enum class Writing {
+    kAtOnce,         // blocks on the sink
+    kOnThreadOfOwn,  // never blocks: past kMaxWaiting lines the oldest are lost
+  };
+  static constexpr size_t kMaxWaiting = 8192;
+
+  EventLog(spdlog::sink_ptr sink, LogFormat format, spdlog::level::level_enum level,
+           Writing writing = Writing::kAtOnce);
+
+  void Info(std::string_view message, const LogFields& fields = {}) const {
+    Write(spdlog::level::info, message, fields);
+  }
+  void Warn(std::string_view message, const LogFields& fields = {}) const {
+    Write(spdlog::level::warn, message, fields);
+  }
+  void Error(std::string_view message, const LogFields& fields = {}) const {
+    Write(spdlog::level::err, message, fields);
+  }
+
+ private:
+  void Write(spdlog::level::level_enum level, std::string_view message,
+             const LogFields& fields) const;
+
+  const LogFormat format_;
+  // Null if lines are written at once. Its end writes what waits.
+  const std::shared_ptr<spdlog::details::thread_pool> thread_;
+  const std::shared_ptr<spdlog::logger> logger_;
+};
+
+}  // namespace skipstream
+
+#endif  // SKIPSTREAM_SERVER_LOG_EVENT_LOG_H_

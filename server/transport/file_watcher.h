@@ -1,0 +1,57 @@
+#ifndef SKIPSTREAM_SERVER_TRANSPORT_FILE_WATCHER_H_
+#define SKIPSTREAM_SERVER_TRANSPORT_FILE_WATCHER_H_
+
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/log/event_log.h"
+
+namespace skipstream {
+
+// Certificates and the like; nobody needs more.
+inline constexpr size_t kMaxWatchedFileBytes = size_t{16} << 20;
+
+// The files, in their order. An error names the file.
+absl::StatusOr<std::vector<std::string>> ReadWatchedFiles(const std::vector<std::string>& paths);
+
+// Reads files again and again and hands them over when what is in them has changed. Contents, not
+// times: secrets are mounted as links to directories that are swapped, and clocks have steps.
+class FileWatcher {
+ public:
+  struct Watch {
+    std::string what;                // in the log, e.g. "--auth_file"
+    std::vector<std::string> paths;  // they belong together
+    // What was read at the start and is in force.
+    std::vector<std::string> contents;
+    // Called on the watcher's thread with the new contents. An error leaves in force what was; it
+    // is logged, once for the same contents.
+    std::function<absl::Status(const std::vector<std::string>&)> apply;
+  };
+
+  // `log` outlives the watcher. Without watches there is no thread.
+  FileWatcher(std::vector<Watch> watches, absl::Duration interval, const EventLog& log);
+  ~FileWatcher();
+
+ private:
+  void Run();
+  void Check(Watch& watch, std::string& last_error);
+
+  const absl::Duration interval_;
+  const EventLog& log_;
+  std::vector<Watch> watches_;  // of the thread
+  std::mutex mutex_;
+  std::condition_variable stop_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace skipstream
+
+#endif  // SKIPSTREAM_SERVER_TRANSPORT_FILE_WATCHER_H_

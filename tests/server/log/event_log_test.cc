@@ -1,0 +1,119 @@
+#include "server/log/event_log.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <spdlog/sinks/base_sink.h>
+#include <spdlog/sinks/ostream_sink.h>
+
+#include <latch>
+#include <memory>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace skipstream {
+namespace {
+
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::MatchesRegex;
+using ::testing::Not;
+
+// Everything that could end a line, a text or a field.
+const char kHostile[] = "x\" ,\"level\":\"error\"}\n{\\ code=OK\r\t\x1b[31m\xff\xe2\x80\xa8";
+
+class EventLogTest : public ::testing::Test {
+ protected:
+  spdlog::sink_ptr Sink() { return std::make_shared<spdlog::sinks::ostream_sink_mt>(out_); }
+  EventLog Log(LogFormat format, spdlog::level::level_enum level = spdlog::level::info) {
+    return {Sink(), format, level};
+  }
+  // The only line written.
+  std::string Line() {
+    const std::string text = out_.str();
+    EXPECT_EQ(text.find('\n'), text.size() - 1) << text;
+    return text;
+  }
+
+  std::ostringstream out_;
+};
+
+TEST_F(EventLogTest, JsonIsOneObjectWithTimeLevelMessageAndFields) {
+  Log(LogFormat::kJson)
+      .Warn("generate", {{"code", "OK"}, {"nfe", int64_t{19}}, {"seconds", 0.25}, {"reason", ""}});
+  const auto json = nlohmann::json::parse(Line());
+  EXPECT_THAT(json["time"].get<std::string>(),
+              MatchesRegex("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z"));
+  EXPECT_EQ(json["level"], "warning");
+  EXPECT_EQ(json["message"], "generate");
+  EXPECT_EQ(json["code"], "OK");
+  EXPECT_EQ(json["nfe"], 19);
+  EXPECT_EQ(json["seconds"], 0.25);
+  EXPECT_FALSE(json.contains("reason")) << "an empty field says nothing";
+}
+
+TEST_F(EventLogTest, NothingAClientSaysBreaksOutOfJson) {
+  Log(LogFormat::kJson).Info(kHostile, {{"request_id", kHostile}});
+  const auto json = nlohmann::json::parse(Line());
+  EXPECT_EQ(json["level"], "info");
+  EXPECT_THAT(json["request_id"].get<std::string>(), HasSubstr("\n{\\ code=OK\r\t\x1b"));
+  EXPECT_FALSE(json.contains("code"));
+}
+
+TEST_F(EventLogTest, NothingAClientSaysBreaksOutOfText) {
+  Log(LogFormat::kText).Info("generate", {{"request_id", kHostile}, {"model", "a b"}, {"n", 2.5}});
+  const std::string line = Line();
+  EXPECT_THAT(line, HasSubstr("[info] generate request_id=\"x\\\" ,"));
+  EXPECT_THAT(line, EndsWith(" model=\"a b\" n=2.5\n"));
+  EXPECT_THAT(line, Not(HasSubstr("\x1b")));
+}
+
+TEST_F(EventLogTest, PlainMessagesAreLinesOfTheSameForm) {
+  MakeLogger(Sink(), LogFormat::kJson, spdlog::level::info)->error("{}", kHostile);
+  EXPECT_EQ(nlohmann::json::parse(Line())["level"], "error");
+  out_.str("");
+  MakeLogger(Sink(), LogFormat::kText, spdlog::level::info)->error("two\nlines");
+  EXPECT_THAT(Line(), EndsWith("[error] two\\nlines\n"));
+}
+
+TEST_F(EventLogTest, LowerLevelsAreNotWritten) {
+  Log(LogFormat::kJson, spdlog::level::warn).Info("generate");
+  EXPECT_EQ(out_.str(), "");
+  Log(LogFormat::kJson, spdlog::level::warn).Warn("denied");
+  EXPECT_THAT(Line(), HasSubstr("denied"));
+}
+
+// A sink that nobody reads until Read() is called.
+class StuckSink final : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  void Read() { read_.count_down(); }
+  std::vector<std::string> lines;
+
+ private:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    read_.wait();
+    lines.emplace_back(message.payload.data(), message.payload.size());
+  }
+  void flush_() override {}
+  std::latch read_{1};
+};
+
+TEST(EventLogThreadTest, ALogThatNobodyReadsHoldsUpNobodyAndLosesTheOldestLines) {
+  const auto sink = std::make_shared<StuckSink>();
+  {
+    const EventLog log(sink, LogFormat::kText, spdlog::level::info,
+                       EventLog::Writing::kOnThreadOfOwn);
+    for (size_t i = 0; i < 2 * EventLog::kMaxWaiting; ++i) {
+      log.Info("generate", {{"i", static_cast<int64_t>(i)}});
+    }
+    sink->Read();
+  }
+  EXPECT_LE(sink->lines.size(), EventLog::kMaxWaiting + 2);
+  EXPECT_GE(sink->lines.size(), EventLog::kMaxWaiting / 2);
+  EXPECT_EQ(sink->lines.back(), "generate i=16383") << "the end of the log writes what waits";
+}
+
+}  // namespace
+}  // namespace skipstream
