@@ -115,7 +115,7 @@ class AsyncClient:
 
         To leave early, close it (`contextlib.aclosing`): that cancels the call on the server.
         """
-        delivery = Delivery(request, options)
+        delivery = Delivery(request, options, self._retry)
         return self._stream(delivery, Attempts(self._retry, timeout))
 
     async def _stream(self, delivery: Delivery, attempts: Attempts) -> AsyncGenerator[Event, None]:
