@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <random>
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "client/cc/request_id.h"
 
 namespace skipstream::client {
 
@@ -60,7 +62,16 @@ GenerateCall::GenerateCall(std::shared_ptr<v1::ImageGeneration::Stub> stub,
       deadline_(deadline),
       retry_(policy) {
   v1::GenerateRequest pinned = request;
-  const bool is_pinned = PinSeeds(pinned, [this] { return absl::Uniform<uint32_t>(random_); });
+  std::optional<std::mt19937> seeds_of_id;
+  if (!request.request_id().empty()) {
+    seeds_of_id = SeedSourceOf(request.request_id());
+  } else if (policy.max_attempts > 1) {
+    pinned.set_request_id(DrawRequestId(random_));
+  }
+  result_.request_id = pinned.request_id();
+  const bool is_pinned = PinSeeds(pinned, [&] {
+    return seeds_of_id ? static_cast<uint32_t>((*seeds_of_id)()) : absl::Uniform<uint32_t>(random_);
+  });
   pending_.emplace(std::move(pinned), is_pinned);
 }
 

@@ -1,14 +1,20 @@
 #include "client/cc/pending_images.h"
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
 #include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 
 namespace skipstream::client {
 namespace {
 
 // More than any server makes in one request; keeps an absurd count from being expanded here.
 constexpr int64_t kMaxPinnedImages = 1 << 16;
+
+constexpr size_t kMaxRequestIdBytes = 128;  // GenerateRequest.request_id
 
 }  // namespace
 
@@ -44,6 +50,7 @@ v1::GenerateRequest PendingImages::NextAttempt() {
   if (whole) return request_;
 
   v1::GenerateRequest rest = request_;
+  rest.set_request_id(IdOfRest());
   rest.set_count(static_cast<int32_t>(unsettled_.size()));
   rest.clear_seeds();
   for (int index : unsettled_) rest.add_seeds(request_.seeds(index));
@@ -60,6 +67,13 @@ v1::GenerateRequest PendingImages::NextAttempt() {
     }
   }
   return rest;
+}
+
+std::string PendingImages::IdOfRest() const {
+  if (request_.request_id().empty()) return "";
+  const size_t missing = std::hash<std::string>()(absl::StrJoin(unsettled_, ","));
+  std::string id = absl::StrCat(request_.request_id(), "~", absl::Hex(missing, absl::kZeroPad16));
+  return id.size() <= kMaxRequestIdBytes ? id : "";  // without one it is only less well protected
 }
 
 int64_t PendingImages::OriginalIndex(int index) const {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <string>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -27,8 +28,10 @@ class PendingImages {
   // `request` is pinned unless it is one the server will refuse (`pinned` is PinSeeds()'s answer).
   PendingImages(v1::GenerateRequest request, bool pinned);
 
-  // What the next attempt has to ask for. After an image was delivered it also names the SHA-256 of
-  // the model (and of the guide model), so that the rest cannot come from other weights.
+  // What the next attempt has to ask for. The rest of a request is another request, so it has
+  // another id, which follows from the request's own and from what is missing. After an image was
+  // delivered it also names the SHA-256 of the model (and of the guide model), so that the rest
+  // cannot come from other weights.
   v1::GenerateRequest NextAttempt();
 
   // Rewrites an event of the current attempt. False: the caller has seen this image already.
@@ -40,6 +43,7 @@ class PendingImages {
   v1::GenerateRequest ResolvedRequest() const;
 
  private:
+  std::string IdOfRest() const;
   int64_t OriginalIndex(int index) const;
   void RewriteProgress(v1::Progress& progress) const;
   bool Settle(int index);

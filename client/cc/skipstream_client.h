@@ -43,6 +43,8 @@ struct GenerateResult {
   // Of the attempt that completed; its resolved request covers all `images`.
   v1::Completed completed;
   int attempts = 0;
+  // The request's, or the one drawn for it; empty if there was none and no retries.
+  std::string request_id;
 };
 
 // A running Generate. Dropping the handle neither cancels nor waits.
@@ -59,8 +61,10 @@ class GenerateHandle {
 //
 // Errors carry the server's google.rpc details, see rpc_status.h. Calls are retried as RetryPolicy
 // says. Before the first attempt of Generate the client draws the seeds that the request leaves
-// open, so that a retry makes the same images; after images were delivered a retry asks for the
-// missing ones only.
+// open, so that a retry makes the same images, and the request_id, so that it joins what its first
+// try still runs or has left; after images were delivered a retry asks for the missing ones only.
+// The seeds of a request that has an id of its own follow from that id: sent again by whomever, it
+// is the same request.
 class Client {
  public:
   struct Options {

@@ -151,6 +151,12 @@ void AddRunning(CLI::App& command, GenerateFlags& flags) {
                   "Requests of a sweep sent at a time (default: 32)")
       ->type_name("N")
       ->check(CLI::Range(1, 1024).description(""));
+  command
+      .add_option("--request_id", flags.request_id,
+                  "Name of this request: sent again shortly after with the same name, it joins the "
+                  "running one or gets its result (default: drawn). A sweep of several requests "
+                  "numbers them")
+      ->type_name("ID");
   command.add_flag("--json", flags.json, "Print a summary as one JSON object");
   command.add_flag("--quiet", flags.quiet, "Print nothing but errors");
 }

@@ -30,6 +30,7 @@ struct GenerateFlags {
   bool json = false;
   bool quiet = false;
   double timeout_seconds = 0;  // 0: none
+  std::string request_id;      // empty: drawn
 };
 
 // Registers the flags; parsing fills `flags`, which outlives `command`.

@@ -1,6 +1,7 @@
 #include "client/cli/generate_job.h"
 
 #include <filesystem>
+#include <random>
 #include <set>
 #include <system_error>
 #include <utility>
@@ -9,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/cc/pending_images.h"
+#include "client/cc/request_id.h"
 #include "client/cli/enum_words.h"
 #include "client/cli/files.h"
 #include "client/cli/request_file.h"
@@ -137,18 +139,33 @@ absl::Status PlanPreviews(const GenerateFlags& flags, const GenerateJob& job, Ou
   return absl::OkStatus();
 }
 
-}  // namespace
-
-absl::StatusOr<GenerateJob> PlanJob(const GenerateFlags& flags,
-                                    absl::FunctionRef<uint32_t()> draw_seed) {
-  if (!flags.request_file.empty()) return PlanReplay(flags.request_file);
-  absl::StatusOr<Sweep> sweep = ExpandSweep(flags.axes, draw_seed);
+absl::StatusOr<GenerateJob> PlanSweep(const GenerateFlags& flags,
+                                      absl::FunctionRef<uint32_t()> draw_seed) {
+  // With an id the seeds follow from it: the same command is the same request.
+  std::mt19937 seeds_of_id = client::SeedSourceOf(flags.request_id);
+  const auto draw_from_id = [&] { return static_cast<uint32_t>(seeds_of_id()); };
+  absl::StatusOr<Sweep> sweep = flags.request_id.empty() ? ExpandSweep(flags.axes, draw_seed)
+                                                         : ExpandSweep(flags.axes, draw_from_id);
   if (!sweep.ok()) return sweep.status();
   const absl::StatusOr<v1::GenerateRequest> base = BaseRequest(flags);
   if (!base.ok()) return base.status();
   GenerateJob job;
   job.sweep = *std::move(sweep);
   job.requests = PlanRequests(job.sweep, *base, kImagesPerRequest);
+  return job;
+}
+
+}  // namespace
+
+absl::StatusOr<GenerateJob> PlanJob(const GenerateFlags& flags,
+                                    absl::FunctionRef<uint32_t()> draw_seed) {
+  absl::StatusOr<GenerateJob> job =
+      flags.request_file.empty() ? PlanSweep(flags, draw_seed) : PlanReplay(flags.request_file);
+  if (!job.ok() || flags.request_id.empty()) return job;
+  for (size_t i = 0; i < job->requests.size(); ++i) {
+    job->requests[i].request.set_request_id(
+        job->requests.size() == 1 ? flags.request_id : absl::StrCat(flags.request_id, "-", i + 1));
+  }
   return job;
 }
 

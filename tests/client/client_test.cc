@@ -95,6 +95,52 @@ TEST(ClientTest, DrawsOpenSeedsItselfSoThatARetryMakesTheSameImages) {
   EXPECT_EQ(result->attempts, 3);
 }
 
+TEST(ClientTest, EveryTryHasTheSameIdAndEveryCallItsOwn) {
+  FakeServer server;
+  server.Script({Ends(kUnavailable)});
+  Client client(FastRetries(server));
+  const auto result = client.Generate(CatsAndDogs({1}));
+  ASSERT_TRUE(result.ok()) << result.status();
+  ASSERT_TRUE(client.Generate(CatsAndDogs({1})).ok());
+  const auto requests = server.requests();
+  ASSERT_EQ(requests.size(), 3);
+  EXPECT_EQ(requests[0].request_id().size(), 32u);
+  EXPECT_EQ(requests[0].request_id(), result->request_id);
+  EXPECT_EQ(requests[1].SerializeAsString(), requests[0].SerializeAsString());
+  EXPECT_NE(requests[2].request_id(), requests[0].request_id());
+}
+
+TEST(ClientTest, WithAnIdOfTheCallersTheSameCallIsTheSameRequest) {
+  FakeServer server;
+  v1::GenerateRequest request;
+  request.set_count(3);
+  request.set_request_id("poster");
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(Client(FastRetries(server)).Generate(request).ok());
+  request.set_request_id("banner");
+  ASSERT_TRUE(Client(FastRetries(server)).Generate(request).ok());
+  const auto requests = server.requests();
+  EXPECT_EQ(requests[0].request_id(), "poster");
+  EXPECT_EQ(requests[0].SerializeAsString(), requests[1].SerializeAsString());
+  EXPECT_NE(SeedsOf(requests[2]), SeedsOf(requests[0]));
+}
+
+TEST(ClientTest, TheRestOfABrokenRequestIsAnotherRequest) {
+  FakeServer server;
+  server.Script({Ends(kUnavailable, /*after_images=*/1), Ends(kUnavailable, 0),
+                 Ends(kUnavailable, /*after_images=*/1)});
+  Client client(FastRetries(server));
+  const auto result = client.Generate(CatsAndDogs({10, 11, 12}));
+  ASSERT_TRUE(result.ok()) << result.status();
+  const auto requests = server.requests();
+  ASSERT_EQ(requests.size(), 4);
+  EXPECT_NE(requests[1].request_id(), requests[0].request_id());
+  EXPECT_EQ(requests[1].SerializeAsString(), requests[2].SerializeAsString());
+  EXPECT_NE(requests[3].request_id(), requests[2].request_id());
+  for (const auto& request : requests) {
+    EXPECT_EQ(request.request_id().rfind(result->request_id, 0), 0u) << "tells where it belongs";
+  }
+}
+
 TEST(ClientTest, ExpandsOneSeedToOnePerImageAsTheApiDefinesIt) {
   FakeServer server;
   Client client(FastRetries(server));

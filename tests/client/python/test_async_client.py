@@ -19,7 +19,12 @@ async def test_generate(server: FakeServer) -> None:
 
 async def test_every_kind_of_option_reaches_the_server(server: FakeServer) -> None:
     options = skipstream.RequestOptions(
-        seeds=[5], solver="unipc", unipc=skipstream.Unipc(order=3), guidance=2.0, input_image=b"x"
+        request_id="mine",
+        seeds=[5],
+        solver="unipc",
+        unipc=skipstream.Unipc(order=3),
+        guidance=2.0,
+        input_image=b"x",
     )
     server.scripts = [[image(0), completed()]]
     async with skipstream.AsyncClient(server.target) as client:

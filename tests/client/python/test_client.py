@@ -184,6 +184,7 @@ def test_every_kind_of_option_reaches_the_server(
     server: FakeServer, client: skipstream.Client
 ) -> None:
     options = skipstream.RequestOptions(
+        request_id="mine",
         seeds=[5],
         solver="dpmpp_2m_sde",
         schedule="vp",
@@ -198,7 +199,7 @@ def test_every_kind_of_option_reaches_the_server(
 
 def test_a_ready_request_is_sent_as_it_is(server: FakeServer, client: skipstream.Client) -> None:
     server.scripts = [[image(0), completed()]]
-    request = pb.GenerateRequest(seeds=[5], model_sha256="ab" * 32)
+    request = pb.GenerateRequest(seeds=[5], model_sha256="ab" * 32, request_id="mine")
     client.generate(request)
     assert server.requests == [request]
 

@@ -52,6 +52,38 @@ def test_a_retry_asks_for_the_same_images(server: FakeServer, generate: Generate
     assert first == second
 
 
+def test_every_try_has_the_same_id_and_every_call_its_own(
+    server: FakeServer, generate: Generate
+) -> None:
+    done = [image(0), completed()]
+    server.scripts = [[Fail(grpc.StatusCode.UNAVAILABLE)], done, done]
+    generate(seeds=1)
+    generate(seeds=1)
+    first, retry, other = [request.request_id for request in server.requests]
+    assert len(first) == 32
+    assert first == retry
+    assert first != other
+
+
+def test_an_id_of_the_callers_makes_the_same_call_the_same_request(
+    server: FakeServer, generate: Generate
+) -> None:
+    server.scripts = [[image(0), completed()]] * 3
+    generate(request_id="poster", count=2)
+    generate(request_id="poster", count=2)
+    generate(request_id="banner", count=2)
+    first, again, other = server.requests
+    assert first.request_id == "poster"
+    assert first == again
+    assert first.seeds != other.seeds
+
+
+def test_without_retries_no_id_is_drawn(server: FakeServer, generate: Generate) -> None:
+    server.scripts = [[image(0), completed()]]
+    generate(retry=skipstream.RetryPolicy(max_attempts=1), seeds=1)
+    assert not server.requests[0].request_id
+
+
 def test_images_delivered_before_a_failure_are_not_repeated(
     server: FakeServer, generate: Generate
 ) -> None:

@@ -73,6 +73,21 @@ TEST_F(ManualEngineThreadTest, IsIdleOnlyWhenEveryJobHasEnded) {
   EXPECT_TRUE(sink->finished());
 }
 
+TEST_F(ManualEngineThreadTest, ADeadlineCanBeExtendedWhileTheJobRuns) {
+  EngineThread engine({}, executor_, clock_, nullptr);
+  const auto sink = std::make_shared<RecordingSink>();
+  const JobId id = engine.Submit(
+      Job(MakePlan(3), {1}, sink, {.deadline = clock_.Now() + absl::Milliseconds(200)}));
+  engine.ExtendDeadline(id, absl::InfiniteFuture());
+  // A job beside it whose deadline passes later than the first one would have.
+  const auto later = std::make_shared<RecordingSink>();
+  engine.Submit(Job(MakePlan(3), {2}, later, {.deadline = clock_.Now() + absl::Milliseconds(250)}));
+  EXPECT_EQ(later->WaitFinished().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_FALSE(sink->finished());
+  executor_.SetAutomatic();
+  EXPECT_EQ(sink->WaitFinished(), absl::OkStatus());
+}
+
 TEST_F(ManualEngineThreadTest, CancelledRowsAreInNoBatchAfterTheSinkHeardOfIt) {
   EngineThread engine({}, executor_, clock_, nullptr);
   const auto sink = std::make_shared<RecordingSink>();

@@ -194,6 +194,38 @@ TEST(GenerateTest, ADeadlineEndsTheCallOnTheServerToo) {
   harness.executor.CompleteAll();
 }
 
+TEST(GenerateTest, ARetryJoinsTheRunningOneWhoseClientThenGoes) {
+  ServerHarness harness;
+  const std::string request = "request_id: 'a' sampler { nfe: 3 }";
+  OpenCall first = harness.Start(request);
+  EXPECT_EQ(first.Read().accepted().request_id(), "a");
+  OpenCall retry = harness.Start(request);
+  EXPECT_TRUE(retry.Read().has_accepted());
+  first.Cancel();
+  EXPECT_EQ(first.Finish().status.error_code(), grpc::StatusCode::CANCELLED);
+  harness.executor.SetAutomatic();
+  const CallResult result = retry.Finish();
+  ASSERT_TRUE(result.status.ok()) << result.status.error_message();
+  EXPECT_THAT(result.Images(), SizeIs(1));
+  EXPECT_EQ(result.completed().resolved_request().request_id(), "");
+
+  const CallResult again = harness.Generate(request);
+  ASSERT_THAT(again.Images(), SizeIs(1));
+  EXPECT_EQ(again.Images()[0].SerializeAsString(), result.Images()[0].SerializeAsString());
+  EXPECT_EQ(harness.Metric(R"(skipstream_retries_joined_total{how="running"})"), 1);
+  EXPECT_EQ(harness.Metric(R"(skipstream_retries_joined_total{how="finished"})"), 1);
+  EXPECT_EQ(harness.Metric("skipstream_nfe_count"), 1);
+}
+
+TEST(GenerateTest, AnIdOfAnotherRequestIsAlreadyTaken) {
+  ServerHarness harness(Automatic());
+  EXPECT_TRUE(harness.Generate("request_id: 'a' seeds: 1").status.ok());
+  const CallResult refused = harness.Generate("request_id: 'a' seeds: 2");
+  EXPECT_EQ(refused.status.error_code(), grpc::StatusCode::ALREADY_EXISTS);
+  EXPECT_EQ(ReasonOf(refused.status), "REQUEST_ID_REUSED");
+  EXPECT_FALSE(HasRetryInfo(refused.status));
+}
+
 TEST(GenerateTest, AnExecutorFailureIsAnErrorAndTheServiceGoesOn) {
   ServerHarness harness(Automatic());
   harness.executor.FailNextBatches(1, absl::InternalError("the device burned"));

@@ -18,7 +18,8 @@ from skipstream.events import (
     event_from_proto,
 )
 from skipstream.options import RequestOptions
-from skipstream.request import GenerateRequest, make_request, with_seeds
+from skipstream.request import GenerateRequest, make_request, with_request_id, with_seeds
+from skipstream.retry import RetryPolicy
 
 ProgressCallback = Callable[[Progress], None]
 
@@ -41,13 +42,18 @@ class Delivery:
     """The request of one call and what of it has arrived, over all of its tries.
 
     The seeds are fixed before the first try, so a retry makes the same images; those that were
-    delivered already are dropped when they come again.
+    delivered already are dropped when they come again. Every try is the same request under the same
+    id: the server joins it to the first try if that still runs, or answers with what it has left.
     """
 
-    def __init__(self, request: GenerateRequest | None, options: RequestOptions) -> None:
+    def __init__(
+        self, request: GenerateRequest | None, options: RequestOptions, retry: RetryPolicy
+    ) -> None:
         if request is not None and options:
             raise TypeError("give a ready request or request options, not both")
         self.request = with_seeds(make_request(**options) if request is None else request)
+        if retry.max_attempts > 1:
+            self.request = with_request_id(self.request)
         self._delivered: set[int] = set()
 
     def receive(self, message: pb.GenerateEvent) -> Event | None:

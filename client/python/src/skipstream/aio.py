@@ -135,7 +135,7 @@ class AsyncClient:
 
         To leave early, close it (`contextlib.aclosing`): that cancels the call on the server.
         """
-        delivery = Delivery(request, options)
+        delivery = Delivery(request, options, self._retry)
         metadata = with_trace(self._metadata, traceparent)
         return self._stream(delivery, Attempts(self._retry, timeout), metadata)
 

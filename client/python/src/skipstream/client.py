@@ -150,7 +150,7 @@ class Client:
         Arguments as for `generate`. Closing the generator cancels the call on the server. After a
         retry `Accepted` and the progress of unfinished images come again, images do not.
         """
-        delivery = Delivery(request, options)
+        delivery = Delivery(request, options, self._retry)
         metadata = with_trace(self._metadata, traceparent)
         return self._stream(delivery, Attempts(self._retry, timeout), metadata)
 

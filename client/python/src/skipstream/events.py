@@ -93,6 +93,8 @@ class Accepted:
     """Network evaluations those still need."""
     estimated_seconds: float
     """Seconds until the last image."""
+    request_id: str = ""
+    """The request's id, given or drawn: what the server's log calls it."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,9 @@ def event_from_proto(message: pb.GenerateEvent) -> Event | None:
     match message.WhichOneof("event"):
         case "accepted":
             a = message.accepted
-            return Accepted(a.requests_ahead, a.evaluations_ahead, a.estimated_seconds)
+            return Accepted(
+                a.requests_ahead, a.evaluations_ahead, a.estimated_seconds, a.request_id
+            )
         case "progress":
             p = message.progress
             return Progress(

@@ -213,5 +213,8 @@ class RequestOptions(TypedDict, total=False):
     """Evaluations between previews of an image; 0: none. Default: 0."""
     priority: PriorityName
     """Scheduling class. Default: "normal"."""
+    request_id: str
+    """Name of the request: sent again shortly after with the same name, it joins the running one or
+    gets its result. 1 to 128 printable ASCII characters. Default: drawn if there are retries."""
     model_sha256: str
     """Refuse unless the model file has this SHA-256. Default: any."""

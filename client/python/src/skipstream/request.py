@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import secrets
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar, Unpack, cast, get_args
@@ -52,6 +53,7 @@ def make_request(**options: Unpack[RequestOptions]) -> GenerateRequest:
         model=options.get("model"),
         count=options.get("count"),
         model_sha256=options.get("model_sha256"),
+        request_id=options.get("request_id"),
     )
     if "priority" in options:
         request.priority = _choose_enum("priority", options["priority"], pb.Priority)
@@ -70,14 +72,27 @@ def make_request(**options: Unpack[RequestOptions]) -> GenerateRequest:
 def with_seeds(request: GenerateRequest) -> GenerateRequest:
     """A copy with a seed, so that sending it twice gives the same images.
 
-    A request without seeds gets one drawn here: image i uses it plus i.
+    A request without seeds gets one drawn here: image i uses it plus i. With a request_id the seed
+    follows from that id, so that the same call made again is the same request.
     """
     result = GenerateRequest()
     result.CopyFrom(request)
     if not result.seeds:
         if not result.HasField("count"):
             result.count = max(1, len(result.classes))
-        result.seeds.append(secrets.randbits(32))
+        named = request.request_id
+        result.seeds.append(
+            zlib.crc32(named.encode()) if named else secrets.randbits(32),
+        )
+    return result
+
+
+def with_request_id(request: GenerateRequest) -> GenerateRequest:
+    """A copy with an id, so that a retry joins what the first try still runs or has left."""
+    result = GenerateRequest()
+    result.CopyFrom(request)
+    if not result.request_id:
+        result.request_id = secrets.token_hex(16)
     return result
 
 
