@@ -10,12 +10,6 @@ if(SKIPSTREAM_SANITIZER)
     -fsanitize=${SKIPSTREAM_SANITIZER} -fno-sanitize-recover=all -fno-omit-frame-pointer -g1 -O1)
   target_link_options(skipstream_options INTERFACE -fsanitize=${SKIPSTREAM_SANITIZER})
 endif()
-# What a sanitizer is told at run time: the reasons are in the files.
-set(SKIPSTREAM_SANITIZER_ENVIRONMENT
-  TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/sanitizers/tsan.supp
-  LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/sanitizers/lsan.supp
-  ASAN_OPTIONS=detect_stack_use_after_return=1
-  UBSAN_OPTIONS=print_stacktrace=1)
 
 # skipstream_library(name SRCS a.cc ... DEPS lib ...): a static library with our warnings.
 function(skipstream_library name)
@@ -33,5 +27,5 @@ function(skipstream_test name)
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   # Idle threads of LibTorch sleep instead of spinning: tests run side by side on the same cores.
   set_tests_properties(${name} PROPERTIES TIMEOUT 300 LABELS "${ARG_LABELS}"
-    ENVIRONMENT "OMP_WAIT_POLICY=passive;${SKIPSTREAM_SANITIZER_ENVIRONMENT}")
+    ENVIRONMENT OMP_WAIT_POLICY=passive)
 endfunction()

@@ -1,5 +1,6 @@
 #include "server/transport/server.h"
 
+#include <google/protobuf/stubs/logging.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
@@ -156,6 +157,9 @@ Server::~Server() = default;
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options,
                                                       const Dependencies& dependencies) {
+  // Protobuf would write a line for every message with text that is no UTF-8: whoever reaches the
+  // port could fill the log. Such a call is refused like any other bytes that are no request.
+  google::protobuf::SetLogHandler(nullptr);
   auto impl = std::make_unique<Impl>(options, dependencies);
   if (absl::Status status = impl->Listen(options); !status.ok()) return status;
   return std::unique_ptr<Server>(new Server(std::move(impl)));

@@ -332,14 +332,16 @@ def test_an_unknown_field_is_refused_instead_of_ignored(
     ids=["ones", "huge length", "cut short", "not UTF-8", "nested", "all bytes"],
 )
 def test_garbage_is_refused_by_a_grpc_status(
-    wire: grpc.UnaryStreamMultiCallable, message: bytes
+    server: Server, wire: grpc.UnaryStreamMultiCallable, message: bytes
 ) -> None:
+    log = server.errors()
     # What gRPC itself answers depends on its version; the handler never sees such a message.
     assert refusal(wire, message).code() in (
         grpc.StatusCode.INTERNAL,
         grpc.StatusCode.INVALID_ARGUMENT,
         grpc.StatusCode.UNIMPLEMENTED,
     )
+    assert server.errors() == log, "whoever reaches the port could fill the log"
 
 
 def test_an_oversized_message_is_refused_unread(wire: grpc.UnaryStreamMultiCallable) -> None:
