@@ -1,4 +1,5 @@
-"""Hostile and broken clients. `python -m soak.attacks HOST:PORT SECONDS NAME...` is some of them:
+"""Hostile and broken clients. `python -m soak.attacks HOST:PORT SECONDS COUNT NAME...` is some of
+them for so long and until all have done so much together:
 a process of its own, so that whoever measures beside it is not slowed down by Python."""
 
 from __future__ import annotations
@@ -327,7 +328,7 @@ ATTACKS: dict[str, Attack] = {
 
 
 def main() -> None:
-    target, seconds, *names = sys.argv[1:]
+    target, seconds, count, *names = sys.argv[1:]
     # On a machine of its own it would not compete with the server for its cores.
     os.nice(10)
     print(json.dumps("begins"), flush=True)
@@ -336,7 +337,7 @@ def main() -> None:
     attacks = {name: ATTACKS[name](target, random.Random(name)) for name in names}
     for name in itertools.cycle(names):
         start = time.monotonic()
-        if start > deadline:
+        if start > deadline and sum(done.values()) >= int(count):
             break
         done[name] += next(attacks[name])
         time.sleep(min(0.2, REST * (time.monotonic() - start)))

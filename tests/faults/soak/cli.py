@@ -37,6 +37,7 @@ MAX_IDLE_CORES = 0.05
 # Steady load beside attacks, of what a lone client gets: the server has room.
 _LOAD = 0.3
 _CONNECTIONS = "idle connections"
+_INVALID = "invalid requests"
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,14 @@ class Sizes:
     together: int  # attacks at a time; 1: each alone
     rounds: int  # of each attack
     seconds: float  # of an attack, and of the stretch without before it
+    invalid: int  # requests
     restarts: int  # in each of the two ways
 
 
-SHORT = Sizes(distinct=12, requests=400, together=6, rounds=1, seconds=3, restarts=1)
-LONG = Sizes(distinct=48, requests=10_000, together=1, rounds=2, seconds=4, restarts=5)
+SHORT = Sizes(distinct=12, requests=400, together=6, rounds=1, seconds=3, invalid=2_000, restarts=1)
+LONG = Sizes(
+    distinct=48, requests=10_000, together=1, rounds=2, seconds=4, invalid=100_000, restarts=5
+)
 
 
 class Soak:
@@ -109,8 +113,13 @@ class Soak:
         hostile = HostileSoak(server, load, self._progress)
         quiet, attacked = Window(), Window()
         self.result["hostile"] = {}
-        for names in _groups(list(ATTACKS), self._sizes.together):
-            one = await hostile.run(names, self._sizes.rounds, self._sizes.seconds)
+        seconds = self._sizes.seconds
+        others = [name for name in ATTACKS if name != _INVALID]
+        for names in [[_INVALID], *_groups(others, self._sizes.together)]:
+            if names == [_INVALID]:
+                one = await hostile.run(names, 1, seconds, self._sizes.invalid)
+            else:
+                one = await hostile.run(names, self._sizes.rounds, seconds)
             self.result["hostile"][" + ".join(names)] = _summary(one)
             quiet.add(one.quiet)
             attacked.add(one.attacked)
