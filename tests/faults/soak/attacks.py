@@ -1,6 +1,9 @@
-"""Hostile and broken clients. `python -m soak.attacks HOST:PORT SECONDS COUNT NAME...` is some of
-them for so long and until all have done so much together:
-a process of its own, so that whoever measures beside it is not slowed down by Python."""
+"""Hostile and broken clients.
+
+`python -m soak.attacks HOST:PORT SECONDS COUNT NAME...` is some of them, for so long and until they
+have done so much together: a process of its own, so that whoever measures beside it is not slowed
+down by Python.
+"""
 
 from __future__ import annotations
 
@@ -339,7 +342,10 @@ def main() -> None:
         start = time.monotonic()
         if start > deadline and sum(done.values()) >= int(count):
             break
-        done[name] += next(attacks[name])
+        try:
+            done[name] += next(attacks[name])
+        except OSError:  # the server has hung up: from the start again
+            attacks[name] = ATTACKS[name](target, random.Random(name))
         time.sleep(min(0.2, REST * (time.monotonic() - start)))
     print(json.dumps(done))
 
