@@ -6,6 +6,8 @@ import argparse
 import asyncio
 import json
 import random
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -233,6 +235,8 @@ def main(arguments: list[str] | None = None) -> int:
     sizes = SHORT if options.short else LONG
     if options.requests is not None:
         sizes = replace(sizes, requests=options.requests)
+    # So that whatever ends us, our servers end too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     progress = Progress()
     with tempfile.TemporaryDirectory(prefix="skipstream-soak-") as folder:
         soak = Soak(sizes, options.seed, Path(folder), progress)
