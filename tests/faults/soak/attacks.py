@@ -40,7 +40,8 @@ from soak.http2 import (
 
 # What the attacker sends between two looks at the clock, as a number of frames or streams.
 BURST = 50
-# It rests so many times longer than a burst took: the server's two cores are ours as well.
+# It rests so many times longer than a burst took (as long, if there is a number to reach): the
+# server's two cores are ours as well.
 REST = 3
 CANCEL = struct.pack(">I", 8)
 
@@ -346,7 +347,8 @@ def main() -> None:
             done[name] += next(attacks[name])
         except OSError:  # the server has hung up: from the start again
             attacks[name] = ATTACKS[name](target, random.Random(name))
-        time.sleep(min(0.2, REST * (time.monotonic() - start)))
+        rest = 1 if sum(done.values()) < int(count) else REST
+        time.sleep(min(0.2, rest * (time.monotonic() - start)))
     print(json.dumps(done))
 
 

@@ -56,7 +56,6 @@ class HostileSoak:
             result.quiet.add(await self._load.run(seconds))
             quiet_cpu = self._server.cpu_seconds() - cpu
 
-            self._progress.show(f"attacks: {', '.join(names)}")
             attacked_cpu = await self._attack(names, seconds, count, result)
             result.cpu += (attacked_cpu - quiet_cpu) / (seconds * rounds)
             result.peak_bytes = max(result.peak_bytes, self._peak - before)
@@ -90,6 +89,8 @@ class HostileSoak:
             start = time.monotonic()
             output = asyncio.create_task(attacker.communicate())
             while not output.done():
+                passed = time.monotonic() - start
+                self._progress.show(f"{passed:.0f} s of attacks: {', '.join(names)}")
                 result.attacked.add(await self._load.run(seconds))
             # As if it had lasted for `seconds`.
             cpu = (self._server.cpu_seconds() - cpu) * seconds / (time.monotonic() - start)
