@@ -45,7 +45,7 @@ def test_attacks_do_not_keep_others_from_being_served(result: dict[str, Any]) ->
     for attack in ATTACKS:
         assert attack in every
     assert all(attacked["done"] > 100 for attacked in result["hostile"].values())
-    assert result["invalid_requests"] > 0
+    assert result["invalid_requests"] >= 2000
     assert result["hostile_p99_ratio"] > 0
 
 

@@ -59,7 +59,7 @@ class FakeServer(
         image_generation_pb2_grpc.add_ImageGenerationServicer_to_server(self, self._server)
         model_control_pb2_grpc.add_ModelControlServicer_to_server(self, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self, self._server)
-        self.target = f"localhost:{self._server.add_insecure_port('localhost:0')}"
+        self.target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         self._server.start()
 
     def stop(self) -> None:

@@ -1,5 +1,9 @@
-"""Hostile and broken clients. `python -m soak.attacks HOST:PORT SECONDS NAME...` is some of them:
-a process of its own, so that whoever measures beside it is not slowed down by Python."""
+"""Hostile and broken clients.
+
+`python -m soak.attacks HOST:PORT SECONDS COUNT NAME...` is some of them, for so long and until they
+have done so much together: a process of its own, so that whoever measures beside it is not slowed
+down by Python.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +40,8 @@ from soak.http2 import (
 
 # What the attacker sends between two looks at the clock, as a number of frames or streams.
 BURST = 50
-# It rests so many times longer than a burst took: the server's two cores are ours as well.
+# It rests so many times longer than a burst took (as long, if there is a number to reach): the
+# server's two cores are ours as well.
 REST = 3
 CANCEL = struct.pack(">I", 8)
 
@@ -327,7 +332,7 @@ ATTACKS: dict[str, Attack] = {
 
 
 def main() -> None:
-    target, seconds, *names = sys.argv[1:]
+    target, seconds, count, *names = sys.argv[1:]
     # On a machine of its own it would not compete with the server for its cores.
     os.nice(10)
     print(json.dumps("begins"), flush=True)
@@ -336,10 +341,14 @@ def main() -> None:
     attacks = {name: ATTACKS[name](target, random.Random(name)) for name in names}
     for name in itertools.cycle(names):
         start = time.monotonic()
-        if start > deadline:
+        if start > deadline and sum(done.values()) >= int(count):
             break
-        done[name] += next(attacks[name])
-        time.sleep(min(0.2, REST * (time.monotonic() - start)))
+        try:
+            done[name] += next(attacks[name])
+        except OSError:  # the server has hung up: from the start again
+            attacks[name] = ATTACKS[name](target, random.Random(name))
+        rest = 1 if sum(done.values()) < int(count) else REST
+        time.sleep(min(0.2, rest * (time.monotonic() - start)))
     print(json.dumps(done))
 
 

@@ -1,4 +1,4 @@
-"""./dev soak: what a server has to stand, one thing after the other. Fails if it does not."""
+"""What a server has to stand, one thing after the other; fails if it does not."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import argparse
 import asyncio
 import json
 import random
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -27,16 +29,17 @@ from soak.server import settled_memory, soak_server
 from soak.statistics import growth_percent
 from soak.steady import SteadyLoad, Window, sustainable_rate
 
-# Bounds. Those of time are wide: the attacker takes its share of the same cores, and the machine
-# may have other things to do.
+# Bounds. Those of time are wide: attackers take their share of the same cores, the machine may have
+# other things to do, and 64 large images that nobody reads are work like any other.
 MAX_RSS_GROWTH_PERCENT = 15.0
-MAX_P99_RATIO = 3.0
-MAX_HOSTILE_P99_RATIO = 6.0
+MAX_P99_RATIO = 4.0
+MAX_HOSTILE_P99_RATIO = 8.0
 MAX_IDLE_CORES = 0.05
 
 # Steady load beside attacks, of what a lone client gets: the server has room.
 _LOAD = 0.3
 _CONNECTIONS = "idle connections"
+_INVALID = "invalid requests"
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,31 @@ class Sizes:
     together: int  # attacks at a time; 1: each alone
     rounds: int  # of each attack
     seconds: float  # of an attack, and of the stretch without before it
+    invalid: int  # requests
     restarts: int  # in each of the two ways
+    leniency: float  # factor of the bounds on p99, which is that of very few requests if short
 
 
-SHORT = Sizes(distinct=12, requests=400, together=6, rounds=1, seconds=3, restarts=1)
-LONG = Sizes(distinct=48, requests=10_000, together=1, rounds=2, seconds=4, restarts=5)
+SHORT = Sizes(
+    distinct=12,
+    requests=400,
+    together=6,
+    rounds=1,
+    seconds=3,
+    invalid=2_000,
+    restarts=1,
+    leniency=4,
+)
+LONG = Sizes(
+    distinct=48,
+    requests=10_000,
+    together=1,
+    rounds=2,
+    seconds=4,
+    invalid=100_000,
+    restarts=5,
+    leniency=1,
+)
 
 
 class Soak:
@@ -109,8 +132,13 @@ class Soak:
         hostile = HostileSoak(server, load, self._progress)
         quiet, attacked = Window(), Window()
         self.result["hostile"] = {}
-        for names in _groups(list(ATTACKS), self._sizes.together):
-            one = await hostile.run(names, self._sizes.rounds, self._sizes.seconds)
+        seconds = self._sizes.seconds
+        others = [name for name in ATTACKS if name != _INVALID]
+        for names in [[_INVALID], *_groups(others, self._sizes.together)]:
+            if names == [_INVALID]:
+                one = await hostile.run(names, 1, seconds, self._sizes.invalid)
+            else:
+                one = await hostile.run(names, self._sizes.rounds, seconds)
             self.result["hostile"][" + ".join(names)] = _summary(one)
             quiet.add(one.quiet)
             attacked.add(one.attacked)
@@ -174,8 +202,8 @@ class Soak:
         found = [key for key in ("lost", "wrong_images", "leaked_slots") if result[key]]
         bounds = {
             "rss_growth_percent": MAX_RSS_GROWTH_PERCENT,
-            "p99_ratio": MAX_P99_RATIO,
-            "hostile_p99_ratio": MAX_HOSTILE_P99_RATIO,
+            "p99_ratio": MAX_P99_RATIO * self._sizes.leniency,
+            "hostile_p99_ratio": MAX_HOSTILE_P99_RATIO * self._sizes.leniency,
         }
         found += [key for key, bound in bounds.items() if result[key] > bound]
         if result["idle_connections"]["cores"] > MAX_IDLE_CORES:
@@ -207,6 +235,8 @@ def main(arguments: list[str] | None = None) -> int:
     sizes = SHORT if options.short else LONG
     if options.requests is not None:
         sizes = replace(sizes, requests=options.requests)
+    # So that whatever ends us, our servers end too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     progress = Progress()
     with tempfile.TemporaryDirectory(prefix="skipstream-soak-") as folder:
         soak = Soak(sizes, options.seed, Path(folder), progress)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -39,8 +40,13 @@ class HostileSoak:
         self._progress = progress
         self._peak = 0  # resident bytes
 
-    async def run(self, names: Sequence[str], rounds: int, seconds: float) -> Attacked:
-        """These attacks at once, `rounds` times for `seconds`, and as long without before each."""
+    async def run(
+        self, names: Sequence[str], rounds: int, seconds: float, count: int = 0
+    ) -> Attacked:
+        """These attacks at once, `rounds` times, and `seconds` without before each.
+
+        For `seconds`, and until they have done what they do `count` times.
+        """
         result = Attacked()
         for _ in range(rounds):
             before = settled_memory(self._server)
@@ -50,8 +56,7 @@ class HostileSoak:
             result.quiet.add(await self._load.run(seconds))
             quiet_cpu = self._server.cpu_seconds() - cpu
 
-            self._progress.show(f"attacks: {', '.join(names)}")
-            attacked_cpu = await self._attack(names, seconds, result)
+            attacked_cpu = await self._attack(names, seconds, count, result)
             result.cpu += (attacked_cpu - quiet_cpu) / (seconds * rounds)
             result.peak_bytes = max(result.peak_bytes, self._peak - before)
             result.rss_growth_percent = growth_percent(before, settled_memory(self._server))
@@ -65,10 +70,13 @@ class HostileSoak:
             self._progress.note(f"lost: {error}")
         return result
 
-    async def _attack(self, names: Sequence[str], seconds: float, result: Attacked) -> float:
+    async def _attack(
+        self, names: Sequence[str], seconds: float, count: int, result: Attacked
+    ) -> float:
         """Adds what happened to `result`; returns the processor time that the server took."""
         attacker = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "soak.attacks", self._server.target, str(seconds), *names),
+            *(sys.executable, "-m", "soak.attacks", self._server.target),
+            *(str(seconds), str(count), *names),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": ":".join(sys.path)},
@@ -78,11 +86,16 @@ class HostileSoak:
             await attacker.stdout.readline()  # it begins
             watch = asyncio.create_task(self._watch_memory())
             cpu = self._server.cpu_seconds()
-            result.attacked.add(await self._load.run(seconds))
-            output, _ = await attacker.communicate()
-            cpu = self._server.cpu_seconds() - cpu
+            start = time.monotonic()
+            output = asyncio.create_task(attacker.communicate())
+            while not output.done():
+                passed = time.monotonic() - start
+                self._progress.show(f"{passed:.0f} s of attacks: {', '.join(names)}")
+                result.attacked.add(await self._load.run(seconds))
+            # As if it had lasted for `seconds`.
+            cpu = (self._server.cpu_seconds() - cpu) * seconds / (time.monotonic() - start)
             watch.cancel()
-            result.done.update(json.loads(output))
+            result.done.update(json.loads(output.result()[0]))
         finally:
             if attacker.returncode is None:
                 attacker.kill()
