@@ -128,7 +128,8 @@ EventLog::EventLog(spdlog::sink_ptr sink, LogFormat format, spdlog::level::level
                    Writing writing)
     : format_(format),
       thread_(writing == Writing::kAtOnce ? nullptr : std::make_shared<ThreadPool>(kMaxWaiting, 1)),
-      logger_(LoggerOf(std::move(sink), EventFormatter(format), level, thread_)) {}
+      logger_(LoggerOf(std::move(sink), EventFormatter(format), level,
+                       std::static_pointer_cast<ThreadPool>(thread_))) {}
 
 void EventLog::Write(spdlog::level::level_enum level, std::string_view message,
                      const LogFields& fields) const {

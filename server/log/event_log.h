@@ -13,10 +13,6 @@
 #include <variant>
 #include <vector>
 
-namespace spdlog::details {
-class thread_pool;
-}
-
 namespace skipstream {
 
 enum class LogFormat { kText, kJson };
@@ -66,8 +62,8 @@ class EventLog {
              const LogFields& fields) const;
 
   const LogFormat format_;
-  // Null if lines are written at once. Its end writes what waits.
-  const std::shared_ptr<spdlog::details::thread_pool> thread_;
+  // spdlog's thread pool, null if lines are written at once. Its end writes what waits.
+  const std::shared_ptr<void> thread_;
   const std::shared_ptr<spdlog::logger> logger_;
 };
 
