@@ -138,22 +138,24 @@ absl::StatusOr<v1::GetModelResponse> Client::GetModel(const std::string& name,
 
 absl::StatusOr<v1::LoadResponse> Client::LoadModel(const std::string& file, const std::string& name,
                                                    bool replace, absl::Time deadline) {
+  if (!connection_status_.ok()) return connection_status_;
   v1::LoadRequest request;
   request.set_file(file);
   request.set_name(name);
   request.set_replace(replace);
   return CallWithRetries<v1::LoadResponse>(
-      options_.retry, deadline,
+      options_.retry, metadata_, deadline,
       [this, &request](grpc::ClientContext& context, v1::LoadResponse& response) {
         return control_->Load(&context, request, &response);
       });
 }
 
 absl::Status Client::UnloadModel(const std::string& name, absl::Time deadline) {
+  if (!connection_status_.ok()) return connection_status_;
   v1::UnloadRequest request;
   request.set_name(name);
   return CallWithRetries<v1::UnloadResponse>(
-             options_.retry, deadline,
+             options_.retry, metadata_, deadline,
              [this, &request](grpc::ClientContext& context, v1::UnloadResponse& response) {
                return control_->Unload(&context, request, &response);
              })

@@ -7,7 +7,7 @@
 #include "absl/time/clock.h"
 #include "client/cc/skipstream_client.h"
 #include "client/cli/commands.h"
-#include "client/cli/generate_flags.h"
+#include "client/cli/connection_flags.h"
 #include "client/cli/message_json.h"
 #include "client/cli/user_errors.h"
 
@@ -15,7 +15,7 @@ namespace skipstream::cli {
 namespace {
 
 struct LoadFlags {
-  std::string server = kDefaultServer;
+  ConnectionFlags connection;
   std::string file;
   std::string name;
   bool replace = false;
@@ -24,7 +24,7 @@ struct LoadFlags {
 };
 
 struct UnloadFlags {
-  std::string server = kDefaultServer;
+  ConnectionFlags connection;
   std::string name;
   double timeout_seconds = 30;
 };
@@ -39,12 +39,19 @@ void AddTimeoutFlag(CLI::App& command, double& seconds) {
       ->check(CLI::PositiveNumber.description(""));
 }
 
+int BadOptions(const absl::Status& status) {
+  std::cerr << "error: " << status.message() << "\n";
+  return absl::IsInvalidArgument(status) ? kExitUsage : kExitFailure;
+}
+
 int RunLoad(const LoadFlags& flags) {
-  client::Client client({.target = flags.server});
+  const absl::StatusOr<client::Client::Options> options = ClientOptionsOf(flags.connection);
+  if (!options.ok()) return BadOptions(options.status());
+  client::Client client(*options);
   const absl::StatusOr<v1::LoadResponse> loaded =
       client.LoadModel(flags.file, flags.name, flags.replace, Deadline(flags.timeout_seconds));
   if (!loaded.ok()) {
-    std::cerr << ExplainError(loaded.status(), flags.server);
+    std::cerr << ExplainError(loaded.status(), flags.connection.server);
     return kExitFailure;
   }
   if (flags.json) {
@@ -60,10 +67,12 @@ int RunLoad(const LoadFlags& flags) {
 }
 
 int RunUnload(const UnloadFlags& flags) {
-  client::Client client({.target = flags.server});
+  const absl::StatusOr<client::Client::Options> options = ClientOptionsOf(flags.connection);
+  if (!options.ok()) return BadOptions(options.status());
+  client::Client client(*options);
   const absl::Status status = client.UnloadModel(flags.name, Deadline(flags.timeout_seconds));
   if (status.ok()) return kExitOk;
-  std::cerr << ExplainError(status, flags.server);
+  std::cerr << ExplainError(status, flags.connection.server);
   return kExitFailure;
 }
 
@@ -82,7 +91,7 @@ Command AddLoadCommand(CLI::App& app) {
       ->type_name("NAME");
   command->add_flag("--replace", flags->replace,
                     "Take the place of the model of that name; running requests finish on the old");
-  AddServerFlag(*command, flags->server);
+  AddConnectionFlags(*command, flags->connection);
   AddTimeoutFlag(*command, flags->timeout_seconds);
   command->add_flag("--json", flags->json, "Print JSON");
   return [flags] { return RunLoad(*flags); };
@@ -93,7 +102,7 @@ Command AddUnloadCommand(CLI::App& app) {
   CLI::App* command =
       app.add_subcommand("unload", "Stop offering a model; running requests finish");
   command->add_option("name", flags->name, "Model to unload")->type_name("")->required();
-  AddServerFlag(*command, flags->server);
+  AddConnectionFlags(*command, flags->connection);
   AddTimeoutFlag(*command, flags->timeout_seconds);
   return [flags] { return RunUnload(*flags); };
 }
