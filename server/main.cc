@@ -56,7 +56,6 @@ namespace skipstream {
 namespace {
 
 constexpr char kModelFileEnding[] = ".safetensors";
-constexpr int kMaxAutomaticBatch = 16;
 constexpr int kMaxAutomaticSlots = 256;
 // Of the server's bounds, for tenants that hold little.
 constexpr double kReservedForOthers = 0.125;
@@ -167,7 +166,7 @@ void DefineFlags(CLI::App& app, Flags& flags) {
          "replica), or auto (GPUs if this build and this machine have them)");
   option("max_batch", flags.max_batch,
          "Rows per network evaluation and device; 0: for each model as many as its warm-up finds "
-         "worth while, up to 16")
+         "worth while, up to 16 on a CPU and 64 on a GPU")
       ->check(CLI::Range(0, 4096));
   option("slots", flags.slots, "Images in flight per device; 0: what 1 GiB holds, up to 256")
       ->check(CLI::Range(0, 65536));
@@ -430,7 +429,7 @@ absl::Status Serve(Flags flags, const EventLog& log, Signals& signals) {
   ServerMetrics metrics(*registry, SKIPSTREAM_VERSION);
   const RealClock clock;
   absl::StatusOr<std::unique_ptr<StepExecutor>> executor = CreateExecutorOn(
-      flags.device, {.max_batch = flags.max_batch == 0 ? kMaxAutomaticBatch : flags.max_batch,
+      flags.device, {.max_batch = flags.max_batch,
                      .num_slots = flags.slots == 0 ? kMaxAutomaticSlots : flags.slots,
                      .threads = flags.threads,
                      .deterministic = flags.deterministic,

@@ -11,7 +11,12 @@
 
 namespace skipstream {
 
-// `devices`: as ParseDevices() says. Several GPUs are replicas, each with options.max_batch rows
+// Rows per batch where nobody says how many: more than enough for a CPU, and about where a GPU's
+// throughput levels off.
+inline constexpr int kDefaultMaxBatchOnCpu = 16;
+inline constexpr int kDefaultMaxBatchOnGpu = 64;
+
+// `devices`: as ParseDevices() says. options.max_batch 0: one of the above. Several GPUs are replicas, each with options.max_batch rows
 // and options.num_slots slots. InvalidArgument or NotFound if a device is not there, or an option
 // is out of range; Unimplemented for GPUs in a build without CUDA.
 absl::StatusOr<std::unique_ptr<StepExecutor>> CreateExecutorOn(const std::string& devices,
