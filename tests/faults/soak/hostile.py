@@ -95,6 +95,8 @@ class HostileSoak:
             # As if it had lasted for `seconds`.
             cpu = (self._server.cpu_seconds() - cpu) * seconds / (time.monotonic() - start)
             watch.cancel()
+            if attacker.returncode != 0:
+                raise RuntimeError(f"the attacker failed: {', '.join(names)}")
             result.done.update(json.loads(output.result()[0]))
         finally:
             if attacker.returncode is None:

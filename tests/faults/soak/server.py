@@ -45,7 +45,7 @@ def settled_memory(server: Server, seconds: float = 10.0) -> int:
     server.wait_idle()
     lowest, since = server.resident_bytes(), time.monotonic()
     deadline = since + seconds
-    while time.monotonic() < min(deadline, since + 2):
+    while time.monotonic() < min(deadline, since + 1):
         time.sleep(0.1)
         now = server.resident_bytes()
         if now < lowest:
