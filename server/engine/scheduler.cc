@@ -45,9 +45,8 @@ void Scheduler::Insert(SampleId sample, Ranked& ranked) {
   Queues& queues = ranked.tenant->networks[entry.ready.network];
   queues.max_batch = entry.ready.max_batch;
   (ranked.has_slot ? queues.running : queues.waiting).insert(RankOf(sample, ranked));
-  if (!HasDeadline(entry)) return;
-  deadline_time_ += entry.remaining_rows * entry.device_time_per_row;
-  if (!ranked.at_risk) latest_starts_.insert({LatestStart(entry), sample});
+  Account(ranked, 1);
+  if (HasDeadline(entry) && !ranked.at_risk) latest_starts_.insert({LatestStart(entry), sample});
 }
 
 void Scheduler::Erase(SampleId sample, Ranked& ranked) {
@@ -57,9 +56,18 @@ void Scheduler::Erase(SampleId sample, Ranked& ranked) {
   if (queues->second.running.empty() && queues->second.waiting.empty()) {
     ranked.tenant->networks.erase(queues);
   }
+  Account(ranked, -1);
+  if (HasDeadline(entry)) latest_starts_.erase({LatestStart(entry), sample});
+}
+
+void Scheduler::Account(const Ranked& ranked, int sign) {
+  const Entry& entry = ranked.entry;
+  const absl::Duration time = sign * entry.remaining_rows * entry.device_time_per_row;
+  ranked.tenant->remaining_rows += sign * entry.remaining_rows;
+  ranked.tenant->remaining_time += time;
   if (!HasDeadline(entry)) return;
-  deadline_time_ -= entry.remaining_rows * entry.device_time_per_row;
-  latest_starts_.erase({LatestStart(entry), sample});
+  ranked.tenant->deadline_time += time;
+  deadline_time_ += time;
 }
 
 void Scheduler::Forget(SampleId sample) {
@@ -204,56 +212,63 @@ std::vector<Scheduler::Share> Scheduler::Pick(absl::Time now, int free_slots) {
   return picked;
 }
 
+absl::Duration Scheduler::TimeOfOthers(const Entry& entry, double own_rows) const {
+  const Tenant& tenant = TenantIn(entry);
+  absl::Duration time = absl::ZeroDuration();
+  for (const auto& [name, other] : tenants_) {
+    if (name == tenant.name || other.remaining_rows <= 0.0) continue;
+    const double due = own_rows * other.weight / tenant.weight;
+    time += other.remaining_time * std::min(1.0, due / other.remaining_rows);
+  }
+  return time;
+}
+
 template <typename Ranking>
 Scheduler::WorkAhead Scheduler::AheadOf(const Entry& entry, const Rank& own,
                                         Ranking rank_of) const {
-  struct OtherTenant {
-    double weight = 1.0;
-    double rows = 0.0;
-    absl::Duration time;
-  };
-  const Tenant& tenant = TenantIn(entry);
+  const auto tenant = tenants_.find(TenantIn(entry).name);
   std::vector<std::pair<Rank, int>> before;
-  std::map<std::string, OtherTenant> others;
   double own_rows = entry.remaining_rows;
   WorkAhead ahead;
   for (const auto& [id, ranked] : samples_) {
+    if (tenant == tenants_.end() || ranked.tenant != &tenant->second) continue;
     const Entry& other = ranked.entry;
-    const absl::Duration time = other.device_time_per_row * other.remaining_rows;
-    if (TenantIn(other).name != tenant.name) {
-      OtherTenant& owner = others[TenantIn(other).name];
-      owner.weight = TenantIn(other).weight;
-      owner.rows += other.remaining_rows;
-      owner.time += time;
-      continue;
-    }
     const Rank rank = rank_of(id, ranked);
     if (own < rank) continue;
     own_rows += other.remaining_rows;
     if (other.ready.network == entry.ready.network) {
       before.push_back({rank, other.remaining_rows});
     } else {
-      ahead.other_time += time;
+      ahead.other_time += other.device_time_per_row * other.remaining_rows;
     }
   }
   std::sort(before.begin(), before.end());
   for (const auto& [rank, rows] : before) ahead.samples.push_back(rows);
-  for (const auto& [name, other] : others) {
-    const double due = own_rows * other.weight / tenant.weight;
-    ahead.other_time += other.time * std::min(1.0, due / other.rows);
-  }
+  ahead.other_time += TimeOfOthers(entry, own_rows);
   return ahead;
 }
 
 Scheduler::WorkAhead Scheduler::AheadByRank(const Entry& entry) const {
+  if (samples_.size() > kMaxExactSamples) return AllAhead(entry, &TenantQueues::remaining_time);
   return AheadOf(entry, RankOf(kLastSample, {.entry = entry}),
                  [this](SampleId id, const Ranked& ranked) { return RankOf(id, ranked); });
 }
 
 Scheduler::WorkAhead Scheduler::AheadByDeadline(const Entry& entry) const {
+  if (samples_.size() > kMaxExactSamples) return AllAhead(entry, &TenantQueues::deadline_time);
   return AheadOf(
       entry, {false, entry.deadline, kLastSample},
       [](SampleId id, const Ranked& ranked) { return Rank{false, ranked.entry.deadline, id}; });
+}
+
+Scheduler::WorkAhead Scheduler::AllAhead(const Entry& entry,
+                                         absl::Duration TenantQueues::* time) const {
+  const auto tenant = tenants_.find(TenantIn(entry).name);
+  if (tenant == tenants_.end()) {
+    return {.samples = {}, .other_time = TimeOfOthers(entry, entry.remaining_rows)};
+  }
+  const double own_rows = entry.remaining_rows + tenant->second.remaining_rows;
+  return {.samples = {}, .other_time = tenant->second.*time + TimeOfOthers(entry, own_rows)};
 }
 
 }  // namespace skipstream

@@ -24,6 +24,7 @@
 #ifndef SKIPSTREAM_SERVER_ENGINE_SCHEDULER_H_
 #define SKIPSTREAM_SERVER_ENGINE_SCHEDULER_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -95,6 +96,8 @@ class Scheduler {
     absl::Duration other_time = absl::ZeroDuration();
   };
 
+  static constexpr size_t kMaxExactSamples = 512;
+
   // `num_slots` is the executor's.
   Scheduler(const Options& options, int num_slots) : options_(options), num_slots_(num_slots) {}
 
@@ -117,7 +120,8 @@ class Scheduler {
 
   // For samples like `entry`, were they added now: what ranks before them, or what has to be done
   // before their deadline besides, as samples without a deadline or with a later one give way to
-  // those at risk. O(N log N).
+  // those at risk. O(N log N) up to kMaxExactSamples; with more the answer is everything of its
+  // tenant, or everything with a deadline.
   WorkAhead AheadByRank(const Entry& entry) const;
   WorkAhead AheadByDeadline(const Entry& entry) const;
 
@@ -134,6 +138,9 @@ class Scheduler {
     double weight = 1.0;
     double served = 0.0;  // virtual time: rows served / weight
     int slots = 0;
+    double remaining_rows = 0.0;
+    absl::Duration remaining_time;  // of the device
+    absl::Duration deadline_time;   // of which with a deadline
   };
   struct Ranked {
     Entry entry;
@@ -150,6 +157,12 @@ class Scheduler {
   // The samples of the same tenant whose `rank_of` is below `own`, and the other tenants' part.
   template <typename Ranking>
   WorkAhead AheadOf(const Entry& entry, const Rank& own, Ranking rank_of) const;
+  // All of the tenant's work of one kind, and the other tenants' part.
+  WorkAhead AllAhead(const Entry& entry, absl::Duration TenantQueues::* time) const;
+  // What other tenants are due while this one is served `own_rows`.
+  absl::Duration TimeOfOthers(const Entry& entry, double own_rows) const;
+  // The work of a sample comes (1) or goes (-1).
+  void Account(const Ranked& ranked, int sign);
 
   Rank RankOf(SampleId sample, const Ranked& ranked) const;
   TenantQueues& TenantOf(const Entry& entry);
@@ -165,7 +178,7 @@ class Scheduler {
   double virtual_time_ = 0.0;                    // of the tenant served last
   // Samples with a deadline that are not at risk yet, by when they must start at the latest.
   std::set<std::pair<absl::Time, SampleId>> latest_starts_;
-  absl::Duration deadline_time_;  // of the device, that all samples with a deadline need
+  absl::Duration deadline_time_;  // of all tenants
 };
 
 }  // namespace skipstream

@@ -131,7 +131,8 @@ TransportMetrics::TransportMetrics(Registry& registry)
       ready(GaugeFamily(registry, "ready", "1 while the readiness check says SERVING.").Add({})) {
   // Known label values start at zero, so that rates and alerts see the first increment.
   for (const char* reason :
-       {"QUEUE_FULL", "REQUEST_TOO_LARGE", "DRAINING", "NO_TOKEN", "BAD_TOKEN", "NO_RIGHT"}) {
+       {"QUEUE_FULL", "TENANT_QUOTA", "REQUEST_TOO_LARGE", "DEADLINE_UNREACHABLE", "DRAINING",
+        "NO_TOKEN", "BAD_TOKEN", "NO_RIGHT"}) {
     rejected.With({reason});
   }
   for (const char* how : {"running", "finished"}) retries_joined.With({how});

@@ -104,8 +104,9 @@ struct TransportMetrics {
   // code
   // ("OK", "INVALID_ARGUMENT"), solver a SolverName.
   LabelledCounter requests;
-  // {reason}: refused by the admission; the reason of its status ("QUEUE_FULL",
-  // "REQUEST_TOO_LARGE", "DRAINING") or of the authentication. Invalid requests are not counted
+  // {reason}: refused by the admission or the engine; the reason of its status ("QUEUE_FULL",
+  // "TENANT_QUOTA", "REQUEST_TOO_LARGE", "DEADLINE_UNREACHABLE", "DRAINING") or of the
+  // authentication. Invalid requests are not counted
   // here: requests has them by code.
   LabelledCounter rejected;
   // {how}: calls that were answered by what an earlier one with their request id started: "running"

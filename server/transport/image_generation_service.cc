@@ -3,7 +3,6 @@
 #include <memory>
 #include <string>
 
-#include "server/engine/error_details.h"
 #include "server/transport/call_identity.h"
 #include "server/transport/generate_call.h"
 #include "server/transport/grpc_status.h"
@@ -48,13 +47,8 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* ImageGenerationService::Generate(
   // becomes of it, so they go now; gRPC made them for this call alone.
   const_cast<grpc::ByteBuffer*>(bytes)->Clear();
   CallIdentity identity = IdentifyCall(*context, *std::move(caller), request.request_id());
-  if (!parsed.ok()) {
-    LogFields fields = IdentityFields(identity);
-    fields.push_back({"code", StatusCodeName(parsed)});
-    fields.push_back({"reason", GetReason(parsed)});
-    environment_->log.Info("generate", fields);
-    return Refuse(parsed);
-  }
+  // Counted, not logged: whoever reaches the port could fill the log with bytes that mean nothing.
+  if (!parsed.ok()) return Refuse(parsed);
   return StartGenerateCall(environment_, context, request, std::move(identity));
 }
 

@@ -12,11 +12,13 @@
 
 namespace skipstream {
 
-absl::StatusOr<std::unique_ptr<StepExecutor>> CreateExecutorOn(
-    const std::string& /*devices*/, const TorchExecutorOptions& options) {
+absl::StatusOr<std::unique_ptr<StepExecutor>> CreateExecutorOn(const std::string& /*devices*/,
+                                                               const TorchExecutorOptions& asked) {
   const char* const socket = std::getenv("SKIPSTREAM_FAULTS");
   if (socket == nullptr) return absl::InvalidArgumentError("SKIPSTREAM_FAULTS names no socket");
   InstallFaultyAllocator();
+  TorchExecutorOptions options = asked;
+  if (options.max_batch == 0) options.max_batch = kDefaultMaxBatchOnCpu;
   absl::StatusOr<std::unique_ptr<StepExecutor>> executor = CreateTorchExecutor(options);
   if (!executor.ok()) return executor.status();
   auto faulty = std::make_unique<FaultyExecutor>(*std::move(executor));
