@@ -111,8 +111,9 @@ absl::Status LoadModels(const Flags& flags, StepExecutor& executor, ModelRegistr
 // Warms the model up and says how long its evaluations take.
 absl::Status WarmUp(const Flags& flags, const ModelFile& file, StepExecutor& executor,
                     const LoadedModel& model) {
-  const ProfileCache cache(file.path, absl::StrCat(SKIPSTREAM_VERSION, " ", flags.device, " ",
-                                                   flags.threads, DescribeProcessor()));
+  const ProfileCache cache(
+      file.path, absl::StrCat(SKIPSTREAM_VERSION, " ", flags.device, " ", flags.threads,
+                              flags.deterministic ? " deterministic" : "", DescribeProcessor()));
   const absl::StatusOr<WarmUpResult> warm =
       WarmUpModel(executor, model, absl::Seconds(flags.warmup_budget), cache);
   if (!warm.ok()) return warm.status();
@@ -131,8 +132,8 @@ absl::Status WarmUp(const Flags& flags, const ModelFile& file, StepExecutor& exe
 }
 
 // Images in flight, by what their registers take.
-int ChooseSlots(const Flags& flags, const ModelRegistry& models) {
-  if (flags.slots != 0) return flags.slots;
+int ChooseSlots(const Flags& flags, const ModelRegistry& models, const StepExecutor& executor) {
+  if (flags.slots != 0) return executor.num_slots();
   constexpr int64_t kMemory = int64_t{1} << 30;
   int64_t largest = 1;
   for (const auto& model : models.List()) {
@@ -142,7 +143,8 @@ int ChooseSlots(const Flags& flags, const ModelRegistry& models) {
     largest = std::max(largest, (kNumRegisters + 1 + kNumUpdateRows) * values *
                                     static_cast<int64_t>(sizeof(double)));
   }
-  return static_cast<int>(std::clamp<int64_t>(kMemory / largest, 4, kMaxAutomaticSlots));
+  const int devices = executor.num_slots() / kMaxAutomaticSlots;
+  return devices * static_cast<int>(std::clamp<int64_t>(kMemory / largest, 4, kMaxAutomaticSlots));
 }
 
 int64_t ChooseMaxEvaluations(const Flags& flags, const ModelRegistry& models) {
@@ -153,8 +155,10 @@ int64_t ChooseMaxEvaluations(const Flags& flags, const ModelRegistry& models) {
   constexpr int64_t kMany = 1'000'000;
   const absl::Duration time = cost.EstimateDuration(kMany, cost.Knee());
   const auto affordable = static_cast<int64_t>(kMany * absl::FDivDuration(kLongestQueue, time));
-  // Two rows an evaluation: guidance.
-  return std::max(affordable, int64_t{2} * flags.limits.max_count * flags.limits.max_nfe);
+  // Two rows an evaluation: guidance. With tenants a part of the bound is not for everybody.
+  const int64_t largest = int64_t{2} * flags.limits.max_count * flags.limits.max_nfe;
+  const double open = flags.auth_file.empty() ? 1.0 : 1.0 - kReservedForOthers;
+  return std::max(affordable, static_cast<int64_t>(static_cast<double>(largest) / open) + 1);
 }
 
 // SIGTERM and SIGINT, taken by a thread instead of a handler. Made before any other thread, so that
@@ -258,8 +262,9 @@ absl::Status Serve(Flags flags, const EventLog& log, Signals& signals) {
   if (absl::Status status = LoadModels(flags, **executor, models); !status.ok()) return status;
 
   flags.admission.max_evaluations = ChooseMaxEvaluations(flags, models);
-  Engine::Options engine_options = {.max_batch = flags.max_batch,
-                                    .max_slots = ChooseSlots(flags, models)};
+  Engine::Options engine_options = {
+      .max_batch = flags.max_batch == 0 ? 0 : (*executor)->max_batch(),
+      .max_slots = ChooseSlots(flags, models, **executor)};
   if (!flags.auth_file.empty()) {  // there may be several tenants
     flags.admission.reserved_for_others = kReservedForOthers;
     engine_options.scheduler.reserved_slots =

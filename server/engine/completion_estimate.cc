@@ -8,7 +8,8 @@
 namespace skipstream {
 
 absl::Duration EstimateCompletion(const CostModel& cost, int max_batch, absl::Duration before,
-                                  const std::vector<int>& samples_ahead, const RequestWork& work) {
+                                  const std::vector<int>& samples_ahead, const RequestWork& work,
+                                  BatchTimes times) {
   const int rows_per_step = std::clamp(work.rows_per_step, 1, max_batch);
   const int places = std::max(1, max_batch / rows_per_step);
   // Batches until each place is free.
@@ -26,7 +27,9 @@ absl::Duration EstimateCompletion(const CostModel& cost, int max_batch, absl::Du
   const int64_t rows_at_once =
       (static_cast<int64_t>(samples_ahead.size()) + work.samples) * rows_per_step;
   const int rows = static_cast<int>(std::min<int64_t>(max_batch, rows_at_once));
-  return before + cost.BatchTime(rows) * batches;
+  const absl::Duration batch =
+      times == BatchTimes::kBest ? cost.BestBatchTime(rows) : cost.BatchTime(rows);
+  return before + batch * batches;
 }
 
 }  // namespace skipstream

@@ -10,6 +10,9 @@
 
 namespace skipstream {
 
+// What a batch takes: as a rule, or at its best.
+enum class BatchTimes { kUsual, kBest };
+
 struct RequestWork {
   int samples = 1;
   int rows_per_sample = 0;
@@ -23,7 +26,8 @@ struct RequestWork {
 // other tenants. Zero while `cost` knows nothing. Assumes that nothing better arrives meanwhile.
 // O(N log N) for N samples ahead.
 absl::Duration EstimateCompletion(const CostModel& cost, int max_batch, absl::Duration before,
-                                  const std::vector<int>& samples_ahead, const RequestWork& work);
+                                  const std::vector<int>& samples_ahead, const RequestWork& work,
+                                  BatchTimes times = BatchTimes::kUsual);
 
 }  // namespace skipstream
 

@@ -7,8 +7,8 @@
 namespace skipstream {
 
 CostModel::CostModel(int max_batch) : knee_(max_batch) {
-  for (int rows = 1; rows < max_batch; rows *= 2) buckets_.push_back({rows, absl::ZeroDuration()});
-  buckets_.push_back({max_batch, absl::ZeroDuration()});
+  for (int rows = 1; rows < max_batch; rows *= 2) buckets_.push_back({.rows = rows});
+  buckets_.push_back({.rows = max_batch});
 }
 
 absl::Status CostModel::SetProfile(const std::vector<BucketTiming>& profile) {
@@ -27,7 +27,7 @@ absl::Status CostModel::SetProfile(const std::vector<BucketTiming>& profile) {
     return bucket.rows / absl::ToDoubleSeconds(bucket.time);
   };
   for (size_t i = 0; i < profile.size(); ++i) {
-    buckets_[i].time = profile[i].duration;
+    buckets_[i].time = buckets_[i].best = profile[i].duration;
     best = std::max(best, throughput(buckets_[i]));
   }
   knee_ = std::find_if(buckets_.begin(), buckets_.end(), [&](const Bucket& bucket) {
@@ -45,8 +45,13 @@ size_t CostModel::IndexOf(int rows) const {
 void CostModel::Record(int rows, absl::Duration busy) {
   if (busy <= absl::ZeroDuration()) return;
   std::lock_guard lock(mutex_);
-  absl::Duration& time = buckets_[IndexOf(rows)].time;
-  time = time == absl::ZeroDuration() ? busy : time + kWeight * (busy - time);
+  Bucket& bucket = buckets_[IndexOf(rows)];
+  bucket.best = std::min(bucket.best, busy);
+  if (bucket.time == absl::ZeroDuration()) {
+    bucket.time = busy;
+  } else {
+    bucket.time += kWeight * (std::min(busy, kMaxStep * bucket.time) - bucket.time);
+  }
 }
 
 int CostModel::BucketOf(int rows) const { return buckets_[IndexOf(rows)].rows; }
@@ -85,6 +90,12 @@ absl::Duration CostModel::TimeOf(size_t index) const {
 absl::Duration CostModel::BatchTime(int rows) const {
   std::lock_guard lock(mutex_);
   return TimeOf(IndexOf(rows));
+}
+
+absl::Duration CostModel::BestBatchTime(int rows) const {
+  std::lock_guard lock(mutex_);
+  const size_t index = IndexOf(rows);
+  return std::min(TimeOf(index), buckets_[index].best);
 }
 
 absl::Duration CostModel::EstimateDuration(int64_t evaluations, int max_batch) const {

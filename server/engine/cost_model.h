@@ -23,6 +23,7 @@ class CostModel {
   // The knee is the smallest batch that has this share of the best throughput: a larger one only
   // makes everybody in it wait longer.
   static constexpr double kKneeThroughput = 0.9;
+  static constexpr int kMaxStep = 4;
 
   // The buckets are 1, 2, 4, ..., max_batch, and nothing is known until there is a profile or
   // batches have run.
@@ -33,7 +34,7 @@ class CostModel {
   absl::Status SetProfile(const std::vector<BucketTiming>& profile);
 
   // A batch of `rows` rows kept the device busy for `busy`. Times that are not positive are
-  // ignored.
+  // ignored, and of a pause (of the machine, say) no more than kMaxStep times what is known counts.
   void Record(int rows, absl::Duration busy);
 
   // Rows of the bucket a batch of `rows` rows falls into: the smallest one that holds it.
@@ -49,6 +50,8 @@ class CostModel {
 
   // Time of one batch of `rows` rows; zero while nothing is known.
   absl::Duration BatchTime(int rows) const;
+  // The same at its best: the profile's, or the shortest there was.
+  absl::Duration BestBatchTime(int rows) const;
 
   // Time for that many rows in batches of at most `max_batch` rows at the best known throughput of
   // any bucket; zero while nothing is known.
@@ -57,7 +60,8 @@ class CostModel {
  private:
   struct Bucket {
     int rows = 0;
-    absl::Duration time;  // zero: unknown
+    absl::Duration time = absl::ZeroDuration();  // zero: unknown
+    absl::Duration best = absl::InfiniteDuration();
   };
 
   size_t IndexOf(int rows) const;

@@ -5,7 +5,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "prometheus/registry.h"
-#include "server/engine/completion_estimate.h"
 #include "server/engine/error_details.h"
 
 namespace skipstream {
@@ -14,10 +13,9 @@ namespace {
 // Waiting times are estimates: a full queue would otherwise be full of jobs that are just too late.
 constexpr double kWaitMargin = 0.15;
 
-// OK if a job can be done in the time that is left: `alone` on an idle device, `now` with what has
-// to be done before it.
+// OK if a job can be done in the time that is left: `alone` on an idle device at its best, `now`
+// with what has to be done before it.
 absl::Status CheckDeadline(absl::Duration left, absl::Duration alone, absl::Duration now) {
-  now += kWaitMargin * std::max(now - alone, absl::ZeroDuration());
   if (std::max(alone, now) <= left) return absl::OkStatus();
   const bool is_hopeless = alone > left;
   absl::Status status = absl::ResourceExhaustedError(absl::StrCat(
@@ -103,9 +101,13 @@ void Engine::AddJob(JobId id, GenerationJob spec) {
   const Scheduler::Entry entry = EntryOf(job, ReadyRows(first));
   std::optional<absl::Duration> by_deadline;
   if (entry.deadline != absl::InfiniteFuture()) {
-    by_deadline = TimeBehind(scheduler_.AheadByDeadline(entry), job, entry);
+    const absl::Duration left = entry.deadline - now;
+    const absl::Duration alone = TimeAlone(job, entry, BatchTimes::kBest);
+    if (alone <= left) {
+      by_deadline = TimeBehind(scheduler_.AheadByDeadline(entry, num_samples), job, entry);
+    }
     const absl::Status status =
-        CheckDeadline(entry.deadline - now, TimeAlone(job, entry), *by_deadline);
+        CheckDeadline(left, alone, WithMargin(by_deadline.value_or(alone), job, entry));
     if (!status.ok()) {
       FinishJob(id, status);
       return;
@@ -119,7 +121,7 @@ void Engine::AddJob(JobId id, GenerationJob spec) {
   AcceptedInfo info;
   info.requests_ahead = static_cast<int64_t>(jobs_.size()) - 1;
   info.evaluations_ahead = outstanding_rows_;
-  info.estimate = TimeBehind(scheduler_.AheadByRank(entry), job, entry);
+  info.estimate = TimeBehind(scheduler_.AheadByRank(entry, num_samples), job, entry);
   // It is served by rank until it is at risk.
   if (by_deadline) info.estimate = std::min(info.estimate, *by_deadline);
 
@@ -150,9 +152,23 @@ Scheduler::Entry Engine::EntryOf(const Job& job, const Scheduler::Ready& ready) 
           .device_time_per_row = cost.BatchTime(ready.max_batch) / ready.max_batch};
 }
 
-absl::Duration Engine::TimeAlone(const Job& job, const Scheduler::Entry& entry) const {
-  return EstimateCompletion(job.spec.model->cost(), entry.ready.max_batch, absl::ZeroDuration(), {},
-                            WorkOf(job.spec, entry.ready));
+int Engine::Places(const Scheduler::Ready& ready) const {
+  return std::min(ready.max_batch, num_slots_ * ready.rows);
+}
+
+absl::Duration Engine::TimeAlone(const Job& job, const Scheduler::Entry& entry,
+                                 BatchTimes times) const {
+  return EstimateCompletion(job.spec.model->cost(), Places(entry.ready), absl::ZeroDuration(), {},
+                            WorkOf(job.spec, entry.ready), times);
+}
+
+absl::Duration Engine::WithMargin(absl::Duration time, const Job& job,
+                                  const Scheduler::Entry& entry) const {
+  // On an idle device there is nothing to wait for, and it would never learn if it had become too
+  // slow by a mistake: only what is hopeless at its best is refused then.
+  const absl::Duration alone = TimeAlone(job, entry, BatchTimes::kUsual);
+  if (jobs_.size() == 1 && batches_.empty()) return absl::ZeroDuration();
+  return time + kWaitMargin * std::max(time - alone, absl::ZeroDuration());
 }
 
 absl::Duration Engine::TimeBehind(const Scheduler::WorkAhead& ahead, const Job& job,
@@ -163,7 +179,7 @@ absl::Duration Engine::TimeBehind(const Scheduler::WorkAhead& ahead, const Job& 
   if (!batches_.empty()) {
     before += (static_cast<double>(batches_.size()) - 0.5) * cost.BatchTime(entry.ready.max_batch);
   }
-  return EstimateCompletion(cost, entry.ready.max_batch, before, ahead.samples,
+  return EstimateCompletion(cost, Places(entry.ready), before, ahead.samples,
                             WorkOf(job.spec, entry.ready));
 }
 

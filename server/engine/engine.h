@@ -19,6 +19,7 @@
 #include "model/step_executor.h"
 #include "prometheus/counter.h"
 #include "server/engine/clock.h"
+#include "server/engine/completion_estimate.h"
 #include "server/engine/generation_job.h"
 #include "server/engine/scheduler.h"
 #include "server/metrics/metrics.h"
@@ -160,8 +161,13 @@ class Engine {
   int MaxBatch(const LoadedModel& model) const;
   // What the scheduler is told of a sample of the job.
   Scheduler::Entry EntryOf(const Job& job, const Scheduler::Ready& ready) const;
+  // Rows that samples like these can have in a batch, slots permitting.
+  int Places(const Scheduler::Ready& ready) const;
   // Until the last image of a job that comes now: on an idle device, or behind other work.
-  absl::Duration TimeAlone(const Job& job, const Scheduler::Entry& entry) const;
+  absl::Duration TimeAlone(const Job& job, const Scheduler::Entry& entry, BatchTimes times) const;
+  // That time with a margin for the waiting in it.
+  absl::Duration WithMargin(absl::Duration time, const Job& job,
+                            const Scheduler::Entry& entry) const;
   absl::Duration TimeBehind(const Scheduler::WorkAhead& ahead, const Job& job,
                             const Scheduler::Entry& entry) const;
   // The rows of the sample's next step that can go into one batch: consecutive terms of one

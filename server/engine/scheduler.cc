@@ -66,8 +66,11 @@ void Scheduler::Account(const Ranked& ranked, int sign) {
   ranked.tenant->remaining_rows += sign * entry.remaining_rows;
   ranked.tenant->remaining_time += time;
   if (!HasDeadline(entry)) return;
-  ranked.tenant->deadline_time += time;
   deadline_time_ += time;
+  auto& times = ranked.tenant->deadline_times;
+  absl::Duration& of_deadline = times[entry.deadline];
+  of_deadline += time;
+  if (of_deadline == absl::ZeroDuration()) times.erase(entry.deadline);
 }
 
 void Scheduler::Forget(SampleId sample) {
@@ -224,11 +227,11 @@ absl::Duration Scheduler::TimeOfOthers(const Entry& entry, double own_rows) cons
 }
 
 template <typename Ranking>
-Scheduler::WorkAhead Scheduler::AheadOf(const Entry& entry, const Rank& own,
+Scheduler::WorkAhead Scheduler::AheadOf(const Entry& entry, int samples, const Rank& own,
                                         Ranking rank_of) const {
   const auto tenant = tenants_.find(TenantIn(entry).name);
   std::vector<std::pair<Rank, int>> before;
-  double own_rows = entry.remaining_rows;
+  double own_rows = static_cast<double>(samples) * entry.remaining_rows;
   WorkAhead ahead;
   for (const auto& [id, ranked] : samples_) {
     if (tenant == tenants_.end() || ranked.tenant != &tenant->second) continue;
@@ -248,27 +251,41 @@ Scheduler::WorkAhead Scheduler::AheadOf(const Entry& entry, const Rank& own,
   return ahead;
 }
 
-Scheduler::WorkAhead Scheduler::AheadByRank(const Entry& entry) const {
-  if (samples_.size() > kMaxExactSamples) return AllAhead(entry, &TenantQueues::remaining_time);
-  return AheadOf(entry, RankOf(kLastSample, {.entry = entry}),
-                 [this](SampleId id, const Ranked& ranked) { return RankOf(id, ranked); });
-}
-
-Scheduler::WorkAhead Scheduler::AheadByDeadline(const Entry& entry) const {
-  if (samples_.size() > kMaxExactSamples) return AllAhead(entry, &TenantQueues::deadline_time);
-  return AheadOf(
-      entry, {false, entry.deadline, kLastSample},
-      [](SampleId id, const Ranked& ranked) { return Rank{false, ranked.entry.deadline, id}; });
-}
-
-Scheduler::WorkAhead Scheduler::AllAhead(const Entry& entry,
-                                         absl::Duration TenantQueues::* time) const {
-  const auto tenant = tenants_.find(TenantIn(entry).name);
-  if (tenant == tenants_.end()) {
-    return {.samples = {}, .other_time = TimeOfOthers(entry, entry.remaining_rows)};
+Scheduler::WorkAhead Scheduler::AheadByRank(const Entry& entry, int samples) const {
+  if (samples_.size() <= kMaxExactSamples) {
+    return AheadOf(entry, samples, RankOf(kLastSample, {.entry = entry}),
+                   [this](SampleId id, const Ranked& ranked) { return RankOf(id, ranked); });
   }
-  const double own_rows = entry.remaining_rows + tenant->second.remaining_rows;
-  return {.samples = {}, .other_time = tenant->second.*time + TimeOfOthers(entry, own_rows)};
+  double rows = static_cast<double>(samples) * entry.remaining_rows;
+  WorkAhead ahead;
+  if (const auto tenant = tenants_.find(TenantIn(entry).name); tenant != tenants_.end()) {
+    ahead.other_time = tenant->second.remaining_time;
+    rows += tenant->second.remaining_rows;
+  }
+  ahead.other_time += TimeOfOthers(entry, rows);
+  return ahead;
+}
+
+Scheduler::WorkAhead Scheduler::AheadByDeadline(const Entry& entry, int samples) const {
+  if (samples_.size() <= kMaxExactSamples) {
+    return AheadOf(
+        entry, samples, {false, entry.deadline, kLastSample},
+        [](SampleId id, const Ranked& ranked) { return Rank{false, ranked.entry.deadline, id}; });
+  }
+  double rows = static_cast<double>(samples) * entry.remaining_rows;
+  WorkAhead ahead;
+  if (const auto tenant = tenants_.find(TenantIn(entry).name); tenant != tenants_.end()) {
+    for (const auto& [deadline, time] : tenant->second.deadline_times) {
+      if (deadline > entry.deadline) break;
+      ahead.other_time += time;
+    }
+    const absl::Duration all = tenant->second.remaining_time;
+    if (all > absl::ZeroDuration()) {
+      rows += tenant->second.remaining_rows * absl::FDivDuration(ahead.other_time, all);
+    }
+  }
+  ahead.other_time += TimeOfOthers(entry, rows);
+  return ahead;
 }
 
 }  // namespace skipstream

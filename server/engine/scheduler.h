@@ -120,10 +120,10 @@ class Scheduler {
 
   // For samples like `entry`, were they added now: what ranks before them, or what has to be done
   // before their deadline besides, as samples without a deadline or with a later one give way to
-  // those at risk. O(N log N) up to kMaxExactSamples; with more the answer is everything of its
-  // tenant, or everything with a deadline.
-  WorkAhead AheadByRank(const Entry& entry) const;
-  WorkAhead AheadByDeadline(const Entry& entry) const;
+  // those at risk. `samples`: how many like it come together. O(N log N) up to kMaxExactSamples;
+  // with more AheadByRank is everything of the tenant.
+  WorkAhead AheadByRank(const Entry& entry, int samples = 1) const;
+  WorkAhead AheadByDeadline(const Entry& entry, int samples = 1) const;
 
  private:
   // At risk or not, deadline or due time, arrival.
@@ -139,8 +139,8 @@ class Scheduler {
     double served = 0.0;  // virtual time: rows served / weight
     int slots = 0;
     double remaining_rows = 0.0;
-    absl::Duration remaining_time;  // of the device
-    absl::Duration deadline_time;   // of which with a deadline
+    absl::Duration remaining_time;                        // of the device
+    std::map<absl::Time, absl::Duration> deadline_times;  // of which with a deadline, by deadline
   };
   struct Ranked {
     Entry entry;
@@ -156,9 +156,7 @@ class Scheduler {
   static bool HasDeadline(const Entry& entry) { return entry.deadline != absl::InfiniteFuture(); }
   // The samples of the same tenant whose `rank_of` is below `own`, and the other tenants' part.
   template <typename Ranking>
-  WorkAhead AheadOf(const Entry& entry, const Rank& own, Ranking rank_of) const;
-  // All of the tenant's work of one kind, and the other tenants' part.
-  WorkAhead AllAhead(const Entry& entry, absl::Duration TenantQueues::* time) const;
+  WorkAhead AheadOf(const Entry& entry, int samples, const Rank& own, Ranking rank_of) const;
   // What other tenants are due while this one is served `own_rows`.
   absl::Duration TimeOfOthers(const Entry& entry, double own_rows) const;
   // The work of a sample comes (1) or goes (-1).

@@ -35,25 +35,26 @@ Generation::Generation(std::shared_ptr<const GenerateEnvironment> environment,
 
 // --- Readers ---
 
-bool Generation::Join(const std::shared_ptr<GenerationReader>& reader) {
+Generation::Joined Generation::Join(const std::shared_ptr<GenerationReader>& reader) {
   std::lock_guard lock(mutex_);
   // Once it runs, only what was kept can tell a newcomer the beginning.
-  if (over_ && !completed_) return false;
-  if (resolved_ && !key_) return false;
+  if (over_ && !completed_) return Joined::kOver;
+  if (resolved_ && !key_) return Joined::kOver;
+  if (readers_.size() >= kMaxReaders) return Joined::kFull;
   if (resolved_) {
     reader->Begin(facts_, ticket_, /*timed=*/false);
     TellSoFar(*reader);
   }
   if (completed_) {
     reader->End(absl::OkStatus());
-    return true;
+    return Joined::kYes;
   }
   readers_.push_back(reader);
   if (reader->deadline() > deadline_) {
     deadline_ = reader->deadline();
     if (job_ && !engine_status_) env_->engine.ExtendDeadline(*job_, deadline_);
   }
-  return true;
+  return Joined::kYes;
 }
 
 // Fits into any outbox: what is kept is bounded as one is.
@@ -215,7 +216,7 @@ void Generation::OnPreview(int sample, int evaluations_done, Pixels pixels) {
   encoding_preview_[static_cast<size_t>(sample)] = true;
   env_->encoders.Submit(
       [self = shared_from_this(), sample, evaluations_done, pixels = std::move(pixels)] {
-        self->EncodePreview(sample, evaluations_done, pixels);
+        self->Guard([&] { self->EncodePreview(sample, evaluations_done, pixels); });
       });
 }
 
@@ -226,7 +227,7 @@ void Generation::OnImage(int sample, Pixels pixels, const SampleTimings& timings
   first_start_ = std::min(first_start_, timings.queued);
   last_ready_ = std::max(last_ready_, timings.queued + timings.running);
   env_->encoders.Submit([self = shared_from_this(), sample, pixels = std::move(pixels), timings] {
-    self->EncodeImage(sample, pixels, timings);
+    self->Guard([&] { self->EncodeImage(sample, pixels, timings); });
   });
 }
 
@@ -245,6 +246,14 @@ void Generation::OnFinished(const absl::Status& status) {
 }
 
 // --- Encoding ---
+
+void Generation::Guard(const std::function<void()>& encode) {
+  try {
+    encode();
+  } catch (const std::exception& exception) {
+    Stop(ExceptionError(exception));
+  }
+}
 
 absl::StatusOr<EncodedPicture> Generation::Encode(const Pixels& pixels,
                                                   const std::vector<PngText>& texts) {

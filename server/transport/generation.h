@@ -3,6 +3,7 @@
 #define SKIPSTREAM_SERVER_TRANSPORT_GENERATION_H_
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -42,9 +43,16 @@ class Generation final : public OutputSink, public std::enable_shared_from_this<
              std::shared_ptr<const Tenant> tenant, std::optional<RetryKey> key,
              std::string request_id);
 
-  // Tells `reader` everything so far and from now on. False: it has failed, was given up, or keeps
-  // nothing to tell; the reader has heard nothing.
-  [[nodiscard]] bool Join(const std::shared_ptr<GenerationReader>& reader);
+  // Readers at a time: each costs the engine's thread and the memory of a message.
+  static constexpr size_t kMaxReaders = 8;
+
+  enum class Joined {
+    kYes,
+    kOver,  // it has failed, was given up, or keeps nothing to tell
+    kFull,  // it has kMaxReaders
+  };
+  // Tells `reader` everything so far and from now on, or nothing at all.
+  [[nodiscard]] Joined Join(const std::shared_ptr<GenerationReader>& reader);
 
   // Resolves, admits and submits the request; an error goes to the readers. Once, by whoever made
   // the generation, with its reader joined.
@@ -64,7 +72,8 @@ class Generation final : public OutputSink, public std::enable_shared_from_this<
  private:
   absl::Status ResolveAndSubmit(const v1::GenerateRequest& request);
 
-  // On the pool. Catches what encoding throws.
+  // On the pool. Runs `encode`, and stops with what it throws.
+  void Guard(const std::function<void()>& encode);
   void EncodePreview(int sample, int evaluations_done, const Pixels& pixels);
   void EncodeImage(int sample, const Pixels& pixels, const SampleTimings& timings);
   absl::StatusOr<EncodedPicture> Encode(const Pixels& pixels, const std::vector<PngText>& texts);

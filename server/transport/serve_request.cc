@@ -5,11 +5,16 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "server/engine/error_details.h"
 #include "server/transport/request_id.h"
 #include "server/transport/retry_key.h"
 
 namespace skipstream {
 namespace {
+
+constexpr absl::Duration kRetryAfterTooManyReaders = absl::Seconds(1);
 
 void Replay(const FinishedGeneration& finished, GenerationReader& reader) {
   reader.Begin(finished.facts, AdmissionTicket(), /*timed=*/false);
@@ -17,6 +22,15 @@ void Replay(const FinishedGeneration& finished, GenerationReader& reader) {
     if (!reader.Push(event)) return;
   }
   reader.End(absl::OkStatus());
+}
+
+absl::Status TooManyReadersError() {
+  absl::Status status = absl::ResourceExhaustedError(
+      absl::StrCat("request_id: ", Generation::kMaxReaders,
+                   " calls read what this request makes already; try again, or read one of them"));
+  SetReason(status, "TOO_MANY_READERS");
+  SetRetryAfter(status, kRetryAfterTooManyReaders);
+  return status;
 }
 
 }  // namespace
@@ -31,7 +45,7 @@ ServedBy ServeRequest(const std::shared_ptr<const GenerateEnvironment>& environm
   if (IsValidRequestId(request.request_id())) key = MakeRetryKey(tenant->name, request);
   const auto fresh = std::make_shared<Generation>(environment, tenant, key, request_id);
   // Before others can find it: when they had all left, it would be given up.
-  if (!fresh->Join(reader)) return {};
+  if (fresh->Join(reader) != Generation::Joined::kYes) return {};
   while (key) {
     absl::StatusOr<GenerationTable::Found> found = env.generations.FindOrAdd(*key, fresh);
     if (!found.ok()) {
@@ -47,7 +61,12 @@ ServedBy ServeRequest(const std::shared_ptr<const GenerateEnvironment>& environm
       return {.finished = std::move(found->finished)};
     }
     if (!found->running) break;  // `fresh` has the id
-    if (found->running->Join(reader)) {
+    const Generation::Joined joined = found->running->Join(reader);
+    if (joined == Generation::Joined::kFull) {
+      reader->Fail(TooManyReadersError());
+      return {};
+    }
+    if (joined == Generation::Joined::kYes) {
       env.metrics.retries_joined.With({"running"}).Increment();
       return {.generation = std::move(found->running)};
     }

@@ -54,3 +54,7 @@ def test_idle_connections_cost_next_to_nothing(result: dict[str, Any]) -> None:
     assert idle["connections"] == 1000
     assert idle["cores"] < 0.05
     assert idle["kib_each"] < 100
+
+
+def test_a_flood_of_one_tenant_is_not_anothers(result: dict[str, Any]) -> None:
+    assert 0 < result["tenant_median_ratio"] < 3

@@ -28,12 +28,14 @@ from soak.retrying import clients
 from soak.server import settled_memory, soak_server
 from soak.statistics import growth_percent
 from soak.steady import SteadyLoad, Window, sustainable_rate
+from soak.tenants import measure_tenants, write_auth_file
 
 # Bounds. Those of time are wide: attackers take their share of the same cores, the machine may have
 # other things to do, and 64 large images that nobody reads are work like any other.
 MAX_RSS_GROWTH_PERCENT = 15.0
 MAX_P99_RATIO = 4.0
 MAX_HOSTILE_P99_RATIO = 8.0
+MAX_TENANT_P99_RATIO = 2.0
 MAX_IDLE_CORES = 0.05
 
 # Steady load beside attacks, of what a lone client gets: the server has room.
@@ -51,6 +53,8 @@ class Sizes:
     seconds: float  # of an attack, and of the stretch without before it
     invalid: int  # requests
     restarts: int  # in each of the two ways
+    tenant_rounds: int  # of a busy stretch and a flooded one
+    tenant_requests: int  # of the one tenant, in each
     leniency: float  # factor of the bounds on p99, which is that of very few requests if short
 
 
@@ -62,6 +66,8 @@ SHORT = Sizes(
     seconds=2,
     invalid=2_000,
     restarts=1,
+    tenant_rounds=1,
+    tenant_requests=20,
     leniency=4,
 )
 LONG = Sizes(
@@ -72,6 +78,8 @@ LONG = Sizes(
     seconds=4,
     invalid=100_000,
     restarts=5,
+    tenant_rounds=5,
+    tenant_requests=100,
     leniency=1,
 )
 
@@ -94,6 +102,7 @@ class Soak:
             self._idle(server)
             server.wait_idle()
             self.result["leaked_slots"] = int(server.metrics().value("slots_in_use"))
+        self._tenants()
         asyncio.run(self._restarts())
 
     def _count(self, requests: int, lost: int, wrong_images: int) -> None:
@@ -171,6 +180,17 @@ class Soak:
             f"{memory / opened / 1024:.1f} KiB each"
         )
 
+    def _tenants(self) -> None:
+        auth_file = write_auth_file(self._folder)
+        with soak_server(self._folder, f"--auth_file={auth_file}", max_batch=2) as server:
+            found = measure_tenants(server, self._sizes.tenant_rounds, self._sizes.tenant_requests)
+        self.result["tenant_p99_ratio"] = round(found.p99_ratio(), 3)
+        self.result["tenant_median_ratio"] = round(found.median_ratio(), 3)
+        self._progress.note(
+            f"a tenant beside one that floods: p99 {found.p99_ratio():.2f} times that beside one "
+            f"that is busy, median {found.median_ratio():.2f}"
+        )
+
     async def _restarts(self) -> None:
         """A server is killed, or told to end, and another takes its place; clients have retries."""
         patient = skipstream.RetryPolicy(max_attempts=1000, max_backoff=0.1)
@@ -204,6 +224,7 @@ class Soak:
             "rss_growth_percent": MAX_RSS_GROWTH_PERCENT,
             "p99_ratio": MAX_P99_RATIO * self._sizes.leniency,
             "hostile_p99_ratio": MAX_HOSTILE_P99_RATIO * self._sizes.leniency,
+            "tenant_p99_ratio": MAX_TENANT_P99_RATIO * self._sizes.leniency,
         }
         found += [key for key, bound in bounds.items() if result[key] > bound]
         if result["idle_connections"]["cores"] > MAX_IDLE_CORES:

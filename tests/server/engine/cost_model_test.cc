@@ -58,6 +58,15 @@ TEST(CostModelTest, FollowsWhatBatchesReallyTake) {
   EXPECT_EQ(model.EstimateDuration(100, 8), absl::Milliseconds(300));
 }
 
+TEST(CostModelTest, APauseOfTheMachineCountsLittle) {
+  CostModelWithProfile model;
+  model.Record(4, absl::Seconds(60));
+  EXPECT_EQ(model.BatchTime(4), absl::Milliseconds(13));  // as if it had taken four times as long
+  EXPECT_EQ(model.BestBatchTime(4), absl::Milliseconds(10));
+  model.Record(4, absl::Milliseconds(5));
+  EXPECT_EQ(model.BestBatchTime(4), absl::Milliseconds(5));
+}
+
 TEST(CostModelTest, IgnoresTimesThatAreNotPositive) {
   CostModelWithProfile model;
   model.Record(4, absl::ZeroDuration());

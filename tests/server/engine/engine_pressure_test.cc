@@ -112,6 +112,32 @@ TEST_F(EnginePressureTest, DeadlineThatNoServerMeetsIsNotWorthARetry) {
   EXPECT_THAT(refused.finished()->message(), HasSubstr("about 500ms even if nobody else"));
 }
 
+TEST_F(EnginePressureTest, AnIdleEngineTriesWhatItOnceCould) {
+  // Something held the device up so often that costs look ten times what they are.
+  for (int i = 0; i < 100; ++i) harness_.model->cost().Record(1, 10 * kBatch);
+  const auto job = harness_.Add(MakePlan(50), {1}, {.deadline = In(absl::Milliseconds(600))});
+  ASSERT_TRUE(job.state().accepted.has_value());
+  harness_.RunUntilIdle();
+  EXPECT_EQ(job.finished(), absl::OkStatus());
+}
+
+TEST_F(EnginePressureTest, SlotsBoundWhatRunsAtOnce) {
+  EngineHarness harness(Device(), {.max_slots = 2});
+  LearnCosts(harness);
+  const auto job = harness.Add(MakePlan(10), {1, 2, 3, 4});
+  EXPECT_EQ(job.state().accepted->estimate, 20 * kBatch);
+}
+
+TEST_F(EnginePressureTest, AnotherTenantsShareCountsForEverySampleOfAJob) {
+  for (uint64_t seed = 0; seed < 8; ++seed) {
+    harness_.Add(MakePlan(100), {seed}, {.tenant = TenantCalled("other")});
+  }
+  const auto job = harness_.Add(MakePlan(10), {10, 11, 12, 13, 14, 15, 16, 17},
+                                {.tenant = TenantCalled("mine")});
+  // 80 rows of its own and 80 of the other one's, four at a time.
+  EXPECT_EQ(job.state().accepted->estimate, 40 * kBatch);
+}
+
 TEST_F(EnginePressureTest, WorkWithoutADeadlineGivesWay) {
   for (uint64_t seed = 0; seed < 40; ++seed) harness_.Add(MakePlan(20), {seed});
   // Two seconds are ahead of it by rank, but nobody there is in a hurry.

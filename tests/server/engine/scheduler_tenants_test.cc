@@ -209,16 +209,17 @@ TEST_F(SchedulerTenantsTest, OtherTenantsAreAheadByTheirShareOnly) {
   EXPECT_EQ(absl::ToDoubleMilliseconds(ahead.other_time), 88 / 4.0);
 }
 
-TEST_F(SchedulerTenantsTest, WithVeryManySamplesAllOfTheTenantsCountAsAhead) {
+TEST_F(SchedulerTenantsTest, WithVeryManySamplesSumsStandForThem) {
   for (size_t i = 0; i <= Scheduler::kMaxExactSamples; ++i) Add({.rows = 4});
-  const SampleId last = Add({.rows = 400, .deadline = kStart + absl::Seconds(10)});
+  Add({.rows = 4000, .deadline = kStart + absl::Seconds(10)});
+  const SampleId earlier = Add({.rows = 400, .deadline = kStart + absl::Seconds(3)});
   const Scheduler::Entry entry = Entry({.rows = 1, .deadline = kStart + absl::Seconds(5)});
   const Scheduler::WorkAhead by_rank = scheduler_.AheadByRank(entry);
   EXPECT_THAT(by_rank.samples, IsEmpty());
-  EXPECT_EQ(by_rank.other_time, kMillisecond * (Scheduler::kMaxExactSamples + 1 + 100));
+  EXPECT_EQ(by_rank.other_time, kMillisecond * (Scheduler::kMaxExactSamples + 1 + 1100));
   EXPECT_EQ(scheduler_.AheadByDeadline(entry).other_time, kMillisecond * 100);
   EXPECT_EQ(scheduler_.AheadByRank(Entry({.tenant = "new", .rows = 4})).other_time, kMillisecond);
-  scheduler_.Remove(last);
+  scheduler_.Remove(earlier);
   EXPECT_EQ(scheduler_.AheadByDeadline(entry).other_time, absl::ZeroDuration());
 }
 

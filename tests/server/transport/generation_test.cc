@@ -269,6 +269,22 @@ TEST(GenerationTest, WhenTheLastReaderGoesTheJobIsCancelledAndTheIdForgotten) {
   EXPECT_EQ(Joined(harness, "finished"), 0) << "what was cancelled is no result";
 }
 
+TEST(GenerationTest, OnlySoManyReadTheSame) {
+  GenerationHarness harness;
+  std::vector<std::unique_ptr<TestCall>> calls;
+  for (size_t i = 0; i < Generation::kMaxReaders; ++i) calls.push_back(harness.Start(kThreeImages));
+  const auto refused = harness.Start(kThreeImages);
+  EXPECT_EQ(GetReason(refused->status()), "TOO_MANY_READERS");
+  EXPECT_TRUE(GetRetryAfter(refused->status()).has_value());
+  calls.pop_back();
+  calls.push_back(harness.Start(kThreeImages));
+  harness.SetAutomatic();
+  for (const auto& call : calls) {
+    EXPECT_THAT(call->ReadKinds(), SizeIs(5));
+    EXPECT_EQ(call->status(), absl::OkStatus());
+  }
+}
+
 TEST(GenerationTest, AFailedOneIsTriedAgain) {
   GenerationHarness harness(Automatic());
   harness.executor.FailNextBatches(1, absl::InternalError("the device burned"));
