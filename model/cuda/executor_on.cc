@@ -43,7 +43,7 @@ absl::StatusOr<std::unique_ptr<StepExecutor>> CreateOnGpus(
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<StepExecutor>> CreateExecutorOn(
-    const std::string& devices, const TorchExecutorOptions& asked) {
+    const std::string& devices, const TorchExecutorOptions& options) {
   const absl::StatusOr<std::vector<int>> gpus = ParseDevices(devices, NumCudaDevices());
   if (!gpus.ok()) {
 #ifndef SKIPSTREAM_CUDA
@@ -54,11 +54,11 @@ absl::StatusOr<std::unique_ptr<StepExecutor>> CreateExecutorOn(
 #endif
     return gpus.status();
   }
-  TorchExecutorOptions options = asked;
-  if (options.max_batch == 0) {
-    options.max_batch = gpus->empty() ? kDefaultMaxBatchOnCpu : kDefaultMaxBatchOnGpu;
+  TorchExecutorOptions complete = options;
+  if (complete.max_batch == 0) {
+    complete.max_batch = gpus->empty() ? kDefaultMaxBatchOnCpu : kDefaultMaxBatchOnGpu;
   }
-  return gpus->empty() ? CreateTorchExecutor(options) : CreateOnGpus(*gpus, options);
+  return gpus->empty() ? CreateTorchExecutor(complete) : CreateOnGpus(*gpus, complete);
 }
 
 }  // namespace skipstream

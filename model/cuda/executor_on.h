@@ -16,9 +16,10 @@ namespace skipstream {
 inline constexpr int kDefaultMaxBatchOnCpu = 16;
 inline constexpr int kDefaultMaxBatchOnGpu = 64;
 
-// `devices`: as ParseDevices() says. options.max_batch 0: one of the above. Several GPUs are replicas, each with options.max_batch rows
-// and options.num_slots slots. InvalidArgument or NotFound if a device is not there, or an option
-// is out of range; Unimplemented for GPUs in a build without CUDA.
+// `devices`: as ParseDevices() says. options.max_batch 0: one of the above. Several GPUs are
+// replicas, each with options.max_batch rows and options.num_slots slots. InvalidArgument or
+// NotFound if a device is not there, or an option is out of range; Unimplemented for GPUs in a
+// build without CUDA.
 absl::StatusOr<std::unique_ptr<StepExecutor>> CreateExecutorOn(const std::string& devices,
                                                                const TorchExecutorOptions& options);
 

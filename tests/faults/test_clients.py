@@ -112,8 +112,9 @@ def test_readers_that_never_read_do_not_keep_the_door_shut(tmp_path: Path) -> No
         deaf = http2.Connection(server.target, {0x4: 0})
         for number in range(door):
             deaf.send(http2.call(2 * number + 1, SHORT.SerializeToString()))
+        wait_until(lambda: server.metrics().value("nfe_count") == door, "all of them are accepted")
         with server.client() as client:
-            wait_until(lambda: is_full(client), "they have taken every place")
+            assert is_full(client), "they have taken every place"
 
         def gone() -> bool:
             deaf.read()

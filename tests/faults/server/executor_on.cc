@@ -12,14 +12,14 @@
 
 namespace skipstream {
 
-absl::StatusOr<std::unique_ptr<StepExecutor>> CreateExecutorOn(const std::string& /*devices*/,
-                                                               const TorchExecutorOptions& asked) {
+absl::StatusOr<std::unique_ptr<StepExecutor>> CreateExecutorOn(
+    const std::string& /*devices*/, const TorchExecutorOptions& options) {
   const char* const socket = std::getenv("SKIPSTREAM_FAULTS");
   if (socket == nullptr) return absl::InvalidArgumentError("SKIPSTREAM_FAULTS names no socket");
   InstallFaultyAllocator();
-  TorchExecutorOptions options = asked;
-  if (options.max_batch == 0) options.max_batch = kDefaultMaxBatchOnCpu;
-  absl::StatusOr<std::unique_ptr<StepExecutor>> executor = CreateTorchExecutor(options);
+  TorchExecutorOptions complete = options;
+  if (complete.max_batch == 0) complete.max_batch = kDefaultMaxBatchOnCpu;
+  absl::StatusOr<std::unique_ptr<StepExecutor>> executor = CreateTorchExecutor(complete);
   if (!executor.ok()) return executor.status();
   auto faulty = std::make_unique<FaultyExecutor>(*std::move(executor));
   // As long as the process; main asks for one executor.

@@ -28,7 +28,7 @@ from soak.retrying import clients
 from soak.server import settled_memory, soak_server
 from soak.statistics import growth_percent
 from soak.steady import SteadyLoad, Window, sustainable_rate
-from soak.tenants import measure_tenants, write_auth_file
+from soak.tenants import VICTIM, measure_tenants, write_auth_file
 
 # Bounds. Those of time are wide: attackers take their share of the same cores, the machine may have
 # other things to do, and 64 large images that nobody reads are work like any other.
@@ -182,7 +182,8 @@ class Soak:
 
     def _tenants(self) -> None:
         auth_file = write_auth_file(self._folder)
-        with soak_server(self._folder, f"--auth_file={auth_file}", max_batch=2) as server:
+        flag = f"--auth_file={auth_file}"
+        with soak_server(self._folder, flag, max_batch=2, token=VICTIM) as server:
             found = measure_tenants(server, self._sizes.tenant_rounds, self._sizes.tenant_requests)
         self.result["tenant_p99_ratio"] = round(found.p99_ratio(), 3)
         self.result["tenant_median_ratio"] = round(found.median_ratio(), 3)

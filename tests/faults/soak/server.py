@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import skipstream
 from harness import Server
 
 from soak.models import write_small_model
@@ -21,9 +22,14 @@ _FLAGS = ("--threads=1", "--max_scale=64")
 
 @contextmanager
 def soak_server(
-    folder: Path, *flags: str, max_batch: int = 8, slots: int = 16, **options: object
+    folder: Path,
+    *flags: str,
+    max_batch: int = 8,
+    slots: int = 16,
+    token: str | None = None,
+    **options: object,
 ) -> Iterator[Server]:
-    """With the small model, which `folder` then holds, as its log."""
+    """With the small model, which `folder` then holds, as its log. `token` is one that it knows."""
     model = folder / "small.safetensors"
     if not model.exists():
         write_small_model(model)
@@ -31,7 +37,7 @@ def soak_server(
     flags = (f"--model={model}", f"--max_batch={max_batch}", f"--slots={slots}", *_FLAGS, *flags)
     log = folder / f"log{number}"
     server = Server(*flags, log=log, **options)
-    with server.client() as client:
+    with skipstream.Client(server.target, token=token) as client:
         exact = client.model().kernels == "fused"
     if not exact:
         server.kill()

@@ -16,7 +16,7 @@ from harness import NO_RETRY, Server
 
 from soak.statistics import percentile
 
-_VICTIM = "victim"
+VICTIM = "victim"
 _NEIGHBOUR = "neighbour"
 
 # What keeps the device busy, and ten times as much.
@@ -26,14 +26,14 @@ _FLOOD = 20
 
 def write_auth_file(folder: Path) -> Path:
     """Two tenants of the same weight; their tokens are called like them."""
-    hashes = {name: hashlib.sha256(name.encode()).hexdigest() for name in (_VICTIM, _NEIGHBOUR)}
+    hashes = {name: hashlib.sha256(name.encode()).hexdigest() for name in (VICTIM, _NEIGHBOUR)}
     tokens = [
         {"sha256": digest, "tenant": name, "rights": ["generate"]}
         for name, digest in hashes.items()
     ]
     path = folder / "auth.json"
     path.write_text(
-        json.dumps({"tokens": tokens, "tenants": {_VICTIM: {}, _NEIGHBOUR: {}}}), encoding="utf-8"
+        json.dumps({"tokens": tokens, "tenants": {VICTIM: {}, _NEIGHBOUR: {}}}), encoding="utf-8"
     )
     return path
 
@@ -84,7 +84,7 @@ class _Load:
 def measure_tenants(server: Server, rounds: int, requests: int) -> Latencies:
     """The victim sends one request after the other; busy and flooded stretches take turns."""
     found = Latencies([], [])
-    with skipstream.Client(server.target, token=_VICTIM, retry=NO_RETRY) as client:
+    with skipstream.Client(server.target, token=VICTIM, retry=NO_RETRY) as client:
         for _ in range(rounds):
             for in_flight, latencies in ((_BUSY, found.busy), (_FLOOD, found.flooded)):
                 with _Load(server, in_flight):

@@ -78,8 +78,8 @@ TEST_F(MetricsTest, CountersCarryTheirLabels) {
 
 TEST_F(MetricsTest, KnownLabelValuesStartAtZero) {
   const std::string text = Exposition();
-  for (const char* reason : {"QUEUE_FULL", "TENANT_QUOTA", "REQUEST_TOO_LARGE",
-                             "DEADLINE_UNREACHABLE", "DRAINING"}) {
+  for (const char* reason :
+       {"QUEUE_FULL", "TENANT_QUOTA", "REQUEST_TOO_LARGE", "DEADLINE_UNREACHABLE", "DRAINING"}) {
     EXPECT_THAT(text,
                 HasSubstr("skipstream_rejected_total{reason=\"" + std::string(reason) + "\"} 0\n"));
   }
