@@ -210,22 +210,17 @@ int Collector::Finish(const RunOutcome& outcome) {
   return made == job_.num_images() ? kExitOk : kExitFailure;
 }
 
-int ReportPlanError(const absl::Status& status) {
-  std::cerr << "error: " << status.message() << "\n";
-  return absl::IsInvalidArgument(status) ? kExitUsage : kExitFailure;
-}
-
 int RunGenerate(const GenerateFlags& flags) {
   const absl::Time start = absl::Now();
   absl::BitGen random;
   const absl::StatusOr<GenerateJob> job =
       PlanJob(flags, [&random] { return absl::Uniform<uint32_t>(random); });
-  if (!job.ok()) return ReportPlanError(job.status());
+  if (!job.ok()) return ReportFlagError(job.status());
   const absl::StatusOr<OutputPlan> output = PlanOutput(flags, *job);
-  if (!output.ok()) return ReportPlanError(output.status());
+  if (!output.ok()) return ReportFlagError(output.status());
 
   const absl::StatusOr<client::Client::Options> connection = ClientOptionsOf(flags.connection);
-  if (!connection.ok()) return ReportPlanError(connection.status());
+  if (!connection.ok()) return ReportFlagError(connection.status());
 
   BlockInterrupts();
   client::Client client(*connection);

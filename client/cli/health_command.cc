@@ -21,10 +21,7 @@ struct HealthFlags {
 
 int RunHealth(const HealthFlags& flags) {
   const absl::StatusOr<client::Client::Options> options = ClientOptionsOf(flags.connection);
-  if (!options.ok()) {
-    std::cerr << "error: " << options.status().message() << "\n";
-    return absl::IsInvalidArgument(options.status()) ? kExitUsage : kExitFailure;
-  }
+  if (!options.ok()) return ReportFlagError(options.status());
   client::Client client(*options);
   const absl::StatusOr<bool> serving =
       client.CheckHealth(flags.service, absl::Now() + absl::Seconds(flags.timeout_seconds));

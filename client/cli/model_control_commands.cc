@@ -39,14 +39,9 @@ void AddTimeoutFlag(CLI::App& command, double& seconds) {
       ->check(CLI::PositiveNumber.description(""));
 }
 
-int BadOptions(const absl::Status& status) {
-  std::cerr << "error: " << status.message() << "\n";
-  return absl::IsInvalidArgument(status) ? kExitUsage : kExitFailure;
-}
-
 int RunLoad(const LoadFlags& flags) {
   const absl::StatusOr<client::Client::Options> options = ClientOptionsOf(flags.connection);
-  if (!options.ok()) return BadOptions(options.status());
+  if (!options.ok()) return ReportFlagError(options.status());
   client::Client client(*options);
   const absl::StatusOr<v1::LoadResponse> loaded =
       client.LoadModel(flags.file, flags.name, flags.replace, Deadline(flags.timeout_seconds));
@@ -68,7 +63,7 @@ int RunLoad(const LoadFlags& flags) {
 
 int RunUnload(const UnloadFlags& flags) {
   const absl::StatusOr<client::Client::Options> options = ClientOptionsOf(flags.connection);
-  if (!options.ok()) return BadOptions(options.status());
+  if (!options.ok()) return ReportFlagError(options.status());
   client::Client client(*options);
   const absl::Status status = client.UnloadModel(flags.name, Deadline(flags.timeout_seconds));
   if (status.ok()) return kExitOk;

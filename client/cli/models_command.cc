@@ -131,10 +131,7 @@ int Print(const absl::StatusOr<Response>& response, const ModelsFlags& flags, De
 
 int RunModels(const ModelsFlags& flags) {
   const absl::StatusOr<client::Client::Options> options = ClientOptionsOf(flags.connection);
-  if (!options.ok()) {
-    std::cerr << "error: " << options.status().message() << "\n";
-    return absl::IsInvalidArgument(options.status()) ? kExitUsage : kExitFailure;
-  }
+  if (!options.ok()) return ReportFlagError(options.status());
   client::Client client(*options);
   const absl::Time deadline = absl::Now() + absl::Seconds(flags.timeout_seconds);
   if (flags.name.empty()) return Print(client.ListModels(deadline), flags, DescribeModels);

@@ -1,5 +1,6 @@
 #include "client/cli/user_errors.h"
 
+#include <iostream>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -45,6 +46,11 @@ std::string ExplainError(const absl::Status& status, const std::string& server) 
                     "\n");
   }
   return text;
+}
+
+int ReportFlagError(const absl::Status& status) {
+  std::cerr << "error: " << status.message() << "\n";
+  return absl::IsInvalidArgument(status) ? kExitUsage : kExitFailure;
 }
 
 }  // namespace skipstream::cli

@@ -17,6 +17,10 @@ inline constexpr int kExitUsage = 2;
 // One line or several, each ending in '\n': what is wrong, field by field, and what to do about it.
 std::string ExplainError(const absl::Status& status, const std::string& server);
 
+// Says on standard error what is wrong with the flags, or with a file they name; returns the exit
+// code.
+int ReportFlagError(const absl::Status& status);
+
 }  // namespace skipstream::cli
 
 #endif  // SKIPSTREAM_CLIENT_CLI_USER_ERRORS_H_

@@ -166,8 +166,8 @@ absl::Duration Engine::WithMargin(absl::Duration time, const Job& job,
                                   const Scheduler::Entry& entry) const {
   // On an idle device there is nothing to wait for, and it would never learn if it had become too
   // slow by a mistake: only what is hopeless at its best is refused then.
-  const absl::Duration alone = TimeAlone(job, entry, BatchTimes::kUsual);
   if (jobs_.size() == 1 && batches_.empty()) return absl::ZeroDuration();
+  const absl::Duration alone = TimeAlone(job, entry, BatchTimes::kUsual);
   return time + kWaitMargin * std::max(time - alone, absl::ZeroDuration());
 }
 

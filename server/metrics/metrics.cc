@@ -100,9 +100,9 @@ TransportMetrics::TransportMetrics(Registry& registry)
                    "the call named no known model, solver if it failed before that was known."),
                {"model", "solver", "code"}),
       rejected(CounterFamily(registry, "rejected_total",
-                             "Requests that were refused, by reason: QUEUE_FULL, "
-                             "REQUEST_TOO_LARGE or DRAINING (valid ones), NO_TOKEN, BAD_TOKEN or "
-                             "NO_RIGHT (of any method)."),
+                             "Requests that were refused, by reason: QUEUE_FULL, TENANT_QUOTA, "
+                             "REQUEST_TOO_LARGE, DEADLINE_UNREACHABLE or DRAINING (valid ones), "
+                             "NO_TOKEN, BAD_TOKEN or NO_RIGHT (of any method)."),
                {"reason"}),
       retries_joined(CounterFamily(registry, "retries_joined_total",
                                    "Calls answered by what an earlier call with their request id "

@@ -261,12 +261,17 @@ def _half_sent(connections: int) -> Attack:
                     connection.read(wait=0.1)
             held.append(connection)
             yield 1
-        while True:
-            for connection in held:
-                connection.read()
-            yield 0
+        yield from _hold(held)
 
     return attack
+
+
+def _hold(connections: list[Connection]) -> Iterator[int]:
+    """Answers what they are asked, so that nothing is wrong with them; does nothing else."""
+    while True:
+        for connection in connections:
+            connection.read()
+        yield 0
 
 
 def _idle_connections(connections: int) -> Attack:
@@ -275,10 +280,7 @@ def _idle_connections(connections: int) -> Attack:
         for _ in range(connections):
             held.append(Connection(target))
             yield 1
-        while True:
-            for connection in held:
-                connection.read()
-            yield 0
+        yield from _hold(held)
 
     return attack
 
