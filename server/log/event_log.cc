@@ -19,8 +19,9 @@ namespace {
 constexpr char kName[] = "skipstream";
 
 std::string Dump(const nlohmann::ordered_json& json) {
-  // Bytes that are no UTF-8 become U+FFFD.
-  return json.dump(/*indent=*/-1, ' ', /*ensure_ascii=*/false,
+  // Bytes that are no UTF-8 become U+FFFD. The rest is escaped unless it is ASCII: in Unicode too
+  // there are characters that end lines (U+2028) or command terminals (U+009B).
+  return json.dump(/*indent=*/-1, ' ', /*ensure_ascii=*/true,
                    nlohmann::json::error_handler_t::replace);
 }
 
@@ -47,16 +48,18 @@ class JsonFormatter final : public spdlog::formatter {
   }
 };
 
+// ASCII that ends no line and commands no terminal.
+bool IsPrintable(char c) { return c >= ' ' && c < '\x7f'; }
+
 // Text stays on its line: what is not printable is escaped.
 class TextFormatter final : public spdlog::formatter {
  public:
   void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& out) override {
     const std::string payload =
-        absl::Utf8SafeCHexEscape(absl::string_view(message.payload.data(), message.payload.size()));
+        absl::CHexEscape(absl::string_view(message.payload.data(), message.payload.size()));
     spdlog::details::log_msg escaped = message;
-    // Only what ends lines or draws on terminals is worth the escaping of quotes.
-    if (std::any_of(message.payload.begin(), message.payload.end(),
-                    [](char c) { return static_cast<unsigned char>(c) < ' ' || c == '\x7f'; })) {
+    // Quotes alone are not worth escaping.
+    if (!std::all_of(message.payload.begin(), message.payload.end(), IsPrintable)) {
       escaped.payload = payload;
     }
     pattern_.format(escaped, out);
@@ -78,10 +81,10 @@ bool IsEmpty(const LogField& field) {
 std::string FieldText(const LogField& field) {
   if (const auto* text = std::get_if<std::string>(&field.value)) {
     const bool plain = std::all_of(text->begin(), text->end(), [](char c) {
-      return c > ' ' && c < '\x7f' && c != '"' && c != '\\' && c != '=';
+      return IsPrintable(c) && c != ' ' && c != '"' && c != '\\' && c != '=';
     });
     return absl::StrCat(" ", field.name, "=",
-                        plain ? *text : absl::StrCat("\"", absl::Utf8SafeCHexEscape(*text), "\""));
+                        plain ? *text : absl::StrCat("\"", absl::CHexEscape(*text), "\""));
   }
   if (const auto* integer = std::get_if<int64_t>(&field.value)) {
     return absl::StrCat(" ", field.name, "=", *integer);

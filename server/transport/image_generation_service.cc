@@ -9,14 +9,12 @@
 #include "server/transport/model_description.h"
 #include "server/transport/model_reference.h"
 #include "server/transport/picture_limits.h"
+#include "server/transport/raw_answer.h"
 #include "server/transport/violations.h"
 #include "server/transport/wire_limits.h"
 
 namespace skipstream {
 namespace {
-
-// Of a request that is a name at most.
-constexpr size_t kMaxQueryBytes = 64 << 10;
 
 // A call that ends before it is one.
 class RefusedCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
@@ -24,16 +22,6 @@ class RefusedCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   explicit RefusedCall(const absl::Status& status) { Finish(ToGrpcStatus(status)); }
   void OnDone() override { delete this; }
 };
-
-template <typename Response>
-grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext& context,
-                                 const absl::StatusOr<Response>& result,
-                                 grpc::ByteBuffer& response) {
-  if (result.ok()) response = Serialized(*result);
-  grpc::ServerUnaryReactor* reactor = context.DefaultReactor();
-  reactor->Finish(ToGrpcStatus(result.status()));
-  return reactor;
-}
 
 }  // namespace
 
@@ -103,13 +91,17 @@ absl::StatusOr<v1::GetModelResponse> ImageGenerationService::GetModelResult(
 grpc::ServerUnaryReactor* ImageGenerationService::ListModels(grpc::CallbackServerContext* context,
                                                              const grpc::ByteBuffer* bytes,
                                                              grpc::ByteBuffer* response) {
-  return Answer(*context, ListModelsResult(*context, *bytes), *response);
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  FinishWith(*reactor, ListModelsResult(*context, *bytes), *response);
+  return reactor;
 }
 
 grpc::ServerUnaryReactor* ImageGenerationService::GetModel(grpc::CallbackServerContext* context,
                                                            const grpc::ByteBuffer* bytes,
                                                            grpc::ByteBuffer* response) {
-  return Answer(*context, GetModelResult(*context, *bytes), *response);
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  FinishWith(*reactor, GetModelResult(*context, *bytes), *response);
+  return reactor;
 }
 
 }  // namespace skipstream

@@ -12,7 +12,9 @@
 #include "server/transport/confined_file.h"
 #include "server/transport/grpc_status.h"
 #include "server/transport/model_reference.h"
+#include "server/transport/raw_answer.h"
 #include "server/transport/violations.h"
+#include "server/transport/wire_limits.h"
 
 namespace skipstream {
 namespace {
@@ -43,7 +45,7 @@ void CheckFileName(const std::string& file, Violations& violations) {
 }
 
 template <typename Work>
-absl::Status Caught(Work work) {
+auto Caught(Work work) -> decltype(work()) {
   try {
     return work();
   } catch (const std::exception& exception) {
@@ -62,59 +64,70 @@ ModelControlService::ModelControlService(const Options& options, StepExecutor& e
   loader_.Submit([] { setpriority(PRIO_PROCESS, /*who: this thread*/ 0, kLoaderNiceness); });
 }
 
-absl::StatusOr<Caller> ModelControlService::Enter(const grpc::CallbackServerContext& context,
-                                                  const char* method) const {
+template <typename Request>
+absl::StatusOr<ModelControlService::Call<Request>> ModelControlService::Enter(
+    const grpc::CallbackServerContext& context, const char* method,
+    const grpc::ByteBuffer& bytes) const {
   absl::StatusOr<Caller> caller = door_.Enter(context, Right::kControl, method);
-  if (caller.ok() && !options_.enabled) return Disabled();
-  return caller;
+  if (!caller.ok()) return caller.status();
+  if (!options_.enabled) return Disabled();
+  Call<Request> call{.caller = *std::move(caller), .request = {}};
+  absl::Status parsed = ParseBounded(bytes, kMaxQueryBytes, call.request);
+  if (!parsed.ok()) return parsed;
+  return call;
 }
 
-grpc::Status ModelControlService::Ended(const Caller& caller, const char* operation,
-                                        const std::string& file, const std::string& name,
-                                        const absl::Status& status) const {
+void ModelControlService::Log(const char* operation, const std::string& tenant,
+                              const std::string& file, const std::string& name,
+                              const absl::Status& status) const {
   log_.Info("model control", {{"operation", operation},
-                              {"tenant", caller.tenant->name},
+                              {"tenant", tenant},
                               {"file", file},
                               {"name", name},
                               {"code", StatusCodeName(status)},
                               {"error", std::string(status.message())}});
-  return ToGrpcStatus(status);
 }
 
 grpc::ServerUnaryReactor* ModelControlService::Load(grpc::CallbackServerContext* context,
-                                                    const v1::LoadRequest* request,
-                                                    v1::LoadResponse* response) {
+                                                    const grpc::ByteBuffer* bytes,
+                                                    grpc::ByteBuffer* response) {
+  auto call = Enter<v1::LoadRequest>(*context, "Load", *bytes);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  absl::StatusOr<Caller> caller = Enter(*context, "Load");
-  if (!caller.ok()) {
-    reactor->Finish(ToGrpcStatus(caller.status()));
+  if (!call.ok()) {
+    reactor->Finish(ToGrpcStatus(call.status()));
     return reactor;
   }
-  // Request and response live until the reactor is finished.
-  loader_.Submit([this, context, reactor, request, response, caller = *std::move(caller)] {
+  // The response lives until the reactor is finished.
+  loader_.Submit([this, context, reactor, response, call = *std::move(call)] {
     // Also when the server is stopping: what waits here must not hold it up.
     if (context->IsCancelled()) {
       reactor->Finish(ToGrpcStatus(absl::CancelledError("the call ended before its turn to load")));
       return;
     }
-    const absl::Status status = Caught([&] { return LoadModel(*request, *response); });
-    reactor->Finish(Ended(caller, "load", request->file(), request->name(), status));
+    const auto result = Caught([&] { return LoadModel(call.request); });
+    Log("load", call.caller.tenant->name, call.request.file(), call.request.name(),
+        result.status());
+    FinishWith(*reactor, result, *response);
   });
   return reactor;
 }
 
 grpc::ServerUnaryReactor* ModelControlService::Unload(grpc::CallbackServerContext* context,
-                                                      const v1::UnloadRequest* request,
-                                                      v1::UnloadResponse* /*response*/) {
+                                                      const grpc::ByteBuffer* bytes,
+                                                      grpc::ByteBuffer* response) {
+  const auto call = Enter<v1::UnloadRequest>(*context, "Unload", *bytes);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const absl::StatusOr<Caller> caller = Enter(*context, "Unload");
-  reactor->Finish(caller.ok() ? Ended(*caller, "unload", "", request->name(), UnloadModel(*request))
-                              : ToGrpcStatus(caller.status()));
+  if (!call.ok()) {
+    reactor->Finish(ToGrpcStatus(call.status()));
+    return reactor;
+  }
+  const auto result = UnloadModel(call->request);
+  Log("unload", call->caller.tenant->name, "", call->request.name(), result.status());
+  FinishWith(*reactor, result, *response);
   return reactor;
 }
 
-absl::Status ModelControlService::LoadModel(const v1::LoadRequest& request,
-                                            v1::LoadResponse& response) {
+absl::StatusOr<v1::LoadResponse> ModelControlService::LoadModel(const v1::LoadRequest& request) {
   Violations violations;
   violations.CheckNoUnknownFields(request);
   CheckFileName(request.file(), violations);
@@ -154,22 +167,28 @@ absl::Status ModelControlService::LoadModel(const v1::LoadRequest& request,
   if (const auto known = models_.Find(""); known.ok()) {
     (*model)->cost().AssumeKnee((*known)->cost().Knee());
   }
+  v1::LoadResponse response;
   response.set_name(name);
   response.set_sha256((*model)->info().sha256);
-  if (!request.replace()) return models_.Add(*std::move(model));
+  if (!request.replace()) {
+    if (absl::Status added = models_.Add(*std::move(model)); !added.ok()) return added;
+    return response;
+  }
   const std::shared_ptr<const LoadedModel> replaced = models_.Replace(*std::move(model));
   if (replaced != nullptr) response.set_replaced_sha256(replaced->info().sha256);
-  return absl::OkStatus();
+  return response;
 }
 
-absl::Status ModelControlService::UnloadModel(const v1::UnloadRequest& request) {
+absl::StatusOr<v1::UnloadResponse> ModelControlService::UnloadModel(
+    const v1::UnloadRequest& request) {
   Violations violations;
   violations.CheckNoUnknownFields(request);
   if (absl::Status valid = ValidateModelName(request.name()); !valid.ok()) {
     violations.Add("name", std::string(valid.message()));
   }
   if (!violations.empty()) return violations.ToStatus();
-  return models_.Remove(request.name());
+  if (absl::Status removed = models_.Remove(request.name()); !removed.ok()) return removed;
+  return v1::UnloadResponse();
 }
 
 }  // namespace skipstream

@@ -14,10 +14,13 @@
 
 namespace skipstream {
 
-// skipstream.v1.ModelControl. Files are read on a thread of its own, one after the other, so that
-// gRPC's threads never wait for a disk and of two loads of one name one comes first. Nothing is
-// offered before its file was verified. Everything passed in outlives the service.
-class ModelControlService final : public v1::ModelControl::CallbackService {
+// skipstream.v1.ModelControl. Its methods are raw, as ImageGenerationService's. Files are read on a
+// thread of its own, one after the other, so that gRPC's threads never wait for a disk and of two
+// loads of one name one comes first. Nothing is offered before its file was verified. Everything
+// passed in outlives the service.
+class ModelControlService final
+    : public v1::ModelControl::WithRawCallbackMethod_Load<
+          v1::ModelControl::WithRawCallbackMethod_Unload<v1::ModelControl::Service>> {
  public:
   struct Options {
     // Otherwise every call is PERMISSION_DENIED. If so, callers need the right "control".
@@ -29,21 +32,28 @@ class ModelControlService final : public v1::ModelControl::CallbackService {
                       const Door& door, const EventLog& log);
 
   grpc::ServerUnaryReactor* Load(grpc::CallbackServerContext* context,
-                                 const v1::LoadRequest* request,
-                                 v1::LoadResponse* response) override;
+                                 const grpc::ByteBuffer* bytes,
+                                 grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* Unload(grpc::CallbackServerContext* context,
-                                   const v1::UnloadRequest* request,
-                                   v1::UnloadResponse* response) override;
+                                   const grpc::ByteBuffer* bytes,
+                                   grpc::ByteBuffer* response) override;
 
  private:
-  // Whether the call may go on.
-  absl::StatusOr<Caller> Enter(const grpc::CallbackServerContext& context,
-                               const char* method) const;
-  // Logs how an operation ended, and passes it on to gRPC.
-  grpc::Status Ended(const Caller& caller, const char* operation, const std::string& file,
-                     const std::string& name, const absl::Status& status) const;
-  absl::Status LoadModel(const v1::LoadRequest& request, v1::LoadResponse& response);
-  absl::Status UnloadModel(const v1::UnloadRequest& request);
+  template <typename Request>
+  struct Call {
+    Caller caller;
+    Request request;
+  };
+
+  // Who calls, and what with, if the call may go on.
+  template <typename Request>
+  absl::StatusOr<Call<Request>> Enter(const grpc::CallbackServerContext& context,
+                                      const char* method, const grpc::ByteBuffer& bytes) const;
+  // How an operation of this tenant ended.
+  void Log(const char* operation, const std::string& tenant, const std::string& file,
+           const std::string& name, const absl::Status& status) const;
+  absl::StatusOr<v1::LoadResponse> LoadModel(const v1::LoadRequest& request);
+  absl::StatusOr<v1::UnloadResponse> UnloadModel(const v1::UnloadRequest& request);
 
   const Options options_;
   StepExecutor& executor_;

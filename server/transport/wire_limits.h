@@ -21,6 +21,9 @@ namespace skipstream {
 // than half of this: 1024 classes (two each), 1024 seeds, two lists of 1025 noise levels.
 inline constexpr int64_t kMaxRequestValues = 16'384;
 
+// Bytes of a request that is a name or two.
+inline constexpr size_t kMaxQueryBytes = 64 << 10;
+
 // Parses `buffer` into `message`, which is empty. Nothing is allocated for a message that is larger
 // than `max_bytes` (RESOURCE_EXHAUSTED, as gRPC says it) or has more than kMaxRequestValues values
 // (INVALID_ARGUMENT, reason TOO_MANY_VALUES), and nothing is kept of one that is not well-formed

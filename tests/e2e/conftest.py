@@ -9,7 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # harness and hostile_files, for the tests beside it
 
 import skipstream
-from harness import MODEL, PATIENCE, Server, binary
+from harness import MODEL, PATIENCE, Cli, Server, binary
 from hostile_files import with_config
 
 
@@ -71,9 +71,6 @@ def new_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     yield start
     for server in servers:
         server.kill()
-
-
-Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture

@@ -30,6 +30,9 @@ PATIENCE = 60.0
 
 NO_RETRY = skipstream.RetryPolicy(max_attempts=1)
 
+# Runs the command with these arguments (the fixture `cli`).
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
 
 def binary(name: str) -> Path:
     path = BUILD / "bin" / name

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skipstream
-from conftest import Cli
-from harness import PATIENCE, Server, binary, pixels, wait_until
+from harness import PATIENCE, Cli, Server, binary, pixels, wait_until
 from PIL import Image
 
 SMALL = ("--nfe", "3", "--seed", "7", "--class", "cat")

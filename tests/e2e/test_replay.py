@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 import skipstream
-from conftest import Cli
-from harness import Server
+from harness import Cli, Server
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 import skipstream
 from certificates import Authority
-from conftest import Cli
-from harness import NO_RETRY, PATIENCE, Server, binary, wait_until
+from harness import NO_RETRY, PATIENCE, Cli, Server, binary, wait_until
 from skipstream import Tls
 
 

@@ -132,6 +132,16 @@ TEST_F(AuthenticationTest, WhoeverIsNobodyLearnsNothingOfHisRequest) {
             grpc::StatusCode::INVALID_ARGUMENT);
 }
 
+TEST_F(AuthenticationTest, OfWhoeverIsNobodyNoByteIsParsed) {
+  for (const char* method :
+       {"ImageGeneration/Generate", "ImageGeneration/ListModels", "ImageGeneration/GetModel",
+        "ModelControl/Load", "ModelControl/Unload"}) {
+    const grpc::Status status = harness_->CallWithBytes(absl::StrCat("/skipstream.v1.", method),
+                                                        "\xff\xff", *Context(Bearing("wrong")));
+    EXPECT_EQ(ReasonOf(status), "BAD_TOKEN") << method;
+  }
+}
+
 TEST_F(AuthenticationTest, ATokenOpensWhatItHasTheRightTo) {
   EXPECT_TRUE(Generate(Bearing(kGenerator)).ok());
   EXPECT_TRUE(ListModels(Bearing(kGenerator)).ok());

@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "skipstream/v1/model_control.grpc.pb.h"
 #include "tests/server/transport/server_harness.h"
 
@@ -223,6 +224,25 @@ TEST_F(ModelControlTest, ABadFileIsToldWithTheLoadersWordsAndChangesNothing) {
   EXPECT_THAT(FieldsOf(status), ElementsAre("file"));
   EXPECT_THAT(status.error_message(),
               HasSubstr("file: broken.safetensors: tensor model.enc.x is missing"));
+  EXPECT_EQ(harness_->models.List().size(), 1u);
+}
+
+TEST_F(ModelControlTest, BytesThatAreNoRequestAreRefused) {
+  StartServer(/*enabled=*/true);
+  // A field of two bytes that this server does not know.
+  std::string many;
+  for (int i = 0; i < 20'000; ++i) many += std::string("\x78\x01");
+  for (const char* method : {"Load", "Unload"}) {
+    const auto call = [&](const std::string& bytes) {
+      grpc::ClientContext context;
+      return harness_->CallWithBytes(absl::StrCat("/skipstream.v1.ModelControl/", method), bytes,
+                                     context);
+    };
+    EXPECT_EQ(call("\xff\xff").error_code(), grpc::StatusCode::INVALID_ARGUMENT) << method;
+    EXPECT_EQ(ReasonOf(call(many)), "TOO_MANY_VALUES") << method;
+    EXPECT_EQ(call(std::string(100'000, 'x')).error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED)
+        << method;
+  }
   EXPECT_EQ(harness_->models.List().size(), 1u);
 }
 

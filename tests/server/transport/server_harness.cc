@@ -1,5 +1,6 @@
 #include "tests/server/transport/server_harness.h"
 
+#include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "prometheus/text_serializer.h"
 
@@ -90,6 +92,22 @@ std::shared_ptr<grpc::Channel> ServerHarness::NewChannel() const {
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   return grpc::CreateCustomChannel(absl::StrCat("127.0.0.1:", server->port()),
                                    grpc::InsecureChannelCredentials(), arguments);
+}
+
+grpc::Status ServerHarness::CallWithBytes(const std::string& method, const std::string& bytes,
+                                          grpc::ClientContext& context) const {
+  grpc::GenericStub stub(channel);
+  const grpc::Slice slice(bytes);
+  const grpc::ByteBuffer request(&slice, 1);
+  grpc::ByteBuffer response;
+  grpc::Status status;
+  absl::Notification ended;
+  stub.UnaryCall(&context, method, {}, &request, &response, [&](grpc::Status result) {
+    status = std::move(result);
+    ended.Notify();
+  });
+  ended.WaitForNotification();
+  return status;
 }
 
 std::string ServerHarness::Health(const std::string& service) {

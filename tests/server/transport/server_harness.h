@@ -82,6 +82,11 @@ class ServerHarness {
   }
   CallResult Generate(const std::string& request) { return Generate(Request(request)); }
 
+  // How a unary call with these bytes as its request ends; `method` as in
+  // "/skipstream.v1.ModelControl/Load".
+  grpc::Status CallWithBytes(const std::string& method, const std::string& bytes,
+                             grpc::ClientContext& context) const;
+
   // "" if the health service does not know the name, else "SERVING" or "NOT_SERVING".
   std::string Health(const std::string& service);
 
