@@ -98,6 +98,10 @@ absl::Status NotWellFormed(const google::protobuf::Message& message) {
 
 absl::Status ParseBounded(const grpc::ByteBuffer& buffer, size_t max_bytes,
                           google::protobuf::Message& message) {
+  if (!buffer.Valid()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the call has no ", message.GetDescriptor()->full_name()));
+  }
   if (buffer.Length() > max_bytes) {
     return absl::ResourceExhaustedError(
         absl::StrCat("the request has ", buffer.Length(), " bytes, the limit is ", max_bytes));

@@ -58,3 +58,8 @@ def test_idle_connections_cost_next_to_nothing(result: dict[str, Any]) -> None:
 
 def test_a_flood_of_one_tenant_is_not_anothers(result: dict[str, Any]) -> None:
     assert 0 < result["tenant_median_ratio"] < 3
+
+
+def test_far_too_much_load_leaves_the_device_at_work(result: dict[str, Any]) -> None:
+    assert result["goodput_ratio"] > 0.2
+    assert result["late_percent"] < 50

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import skipstream
-from harness import Server
+from harness import MODEL, Server
 
 from soak.aborts import AbortSoak, Outcome
 from soak.attacks import ATTACKS
 from soak.hostile import Attacked, HostileSoak
+from soak.overload import OVERLOAD, measure_overload
 from soak.pool import Pool, make_pool
 from soak.progress import Progress
 from soak.retrying import clients
@@ -36,6 +37,7 @@ MAX_RSS_GROWTH_PERCENT = 15.0
 MAX_P99_RATIO = 4.0
 MAX_HOSTILE_P99_RATIO = 8.0
 MAX_TENANT_P99_RATIO = 2.0
+MIN_GOODPUT_RATIO = 0.8
 MAX_IDLE_CORES = 0.05
 
 # Steady load beside attacks, of what a lone client gets: the server has room.
@@ -55,7 +57,9 @@ class Sizes:
     restarts: int  # in each of the two ways
     tenant_rounds: int  # of a busy stretch and a flooded one
     tenant_requests: int  # of the one tenant, in each
-    leniency: float  # factor of the bounds on p99, which is that of very few requests if short
+    overload_rounds: int  # of a stretch at capacity and one far beyond
+    overload_seconds: float  # of each
+    leniency: float  # factor of the bounds on time, which are those of very few requests if short
 
 
 SHORT = Sizes(
@@ -68,6 +72,8 @@ SHORT = Sizes(
     restarts=1,
     tenant_rounds=1,
     tenant_requests=20,
+    overload_rounds=1,
+    overload_seconds=2,
     leniency=4,
 )
 LONG = Sizes(
@@ -80,6 +86,8 @@ LONG = Sizes(
     restarts=5,
     tenant_rounds=5,
     tenant_requests=100,
+    overload_rounds=5,
+    overload_seconds=6,
     leniency=1,
 )
 
@@ -103,6 +111,7 @@ class Soak:
             server.wait_idle()
             self.result["leaked_slots"] = int(server.metrics().value("slots_in_use"))
         self._tenants()
+        asyncio.run(self._overload())
         asyncio.run(self._restarts())
 
     def _count(self, requests: int, lost: int, wrong_images: int) -> None:
@@ -192,6 +201,24 @@ class Soak:
             f"that is busy, median {found.median_ratio():.2f}"
         )
 
+    async def _overload(self) -> None:
+        # Steps that are long enough for the clients to be no more than a small part of the work.
+        with soak_server(self._folder, model=MODEL, max_batch=2) as server:
+            found = await measure_overload(
+                server.target,
+                self._sizes.overload_rounds,
+                self._sizes.overload_seconds,
+                self._seed,
+            )
+        low, high = found.spread()
+        self.result["goodput_ratio"] = round(found.goodput_ratio(), 3)
+        self.result["late_percent"] = round(found.late_percent(), 2)
+        self._progress.note(
+            f"{OVERLOAD} times the load: {found.goodput_ratio():.2f} ({low:.2f} to {high:.2f}) of "
+            f"the images that the device makes without are delivered in time, "
+            f"{found.late_percent():.1f} % of what was accepted is late, p99 {found.p99():.2f} s"
+        )
+
     async def _restarts(self) -> None:
         """A server is killed, or told to end, and another takes its place; clients have retries."""
         patient = skipstream.RetryPolicy(max_attempts=1000, max_backoff=0.1)
@@ -228,6 +255,8 @@ class Soak:
             "tenant_p99_ratio": MAX_TENANT_P99_RATIO * self._sizes.leniency,
         }
         found += [key for key, bound in bounds.items() if result[key] > bound]
+        if result["goodput_ratio"] < MIN_GOODPUT_RATIO / self._sizes.leniency:
+            found.append("goodput_ratio")
         if result["idle_connections"]["cores"] > MAX_IDLE_CORES:
             found.append("idle_connections")
         return found

@@ -24,15 +24,17 @@ _FLAGS = ("--threads=1", "--max_scale=64")
 def soak_server(
     folder: Path,
     *flags: str,
+    model: Path | None = None,
     max_batch: int = 8,
     slots: int = 16,
     token: str | None = None,
     **options: object,
 ) -> Iterator[Server]:
-    """With the small model, which `folder` then holds, as its log. `token` is one that it knows."""
-    model = folder / "small.safetensors"
-    if not model.exists():
-        write_small_model(model)
+    """With the small model unless told otherwise; its log in `folder`. `token` is one it knows."""
+    if model is None:
+        model = folder / "small.safetensors"
+        if not model.exists():
+            write_small_model(model)
     number = len(list(folder.glob("log*")))
     flags = (f"--model={model}", f"--max_batch={max_batch}", f"--slots={slots}", *_FLAGS, *flags)
     log = folder / f"log{number}"

@@ -52,6 +52,14 @@ constexpr int kSeeds = v1::GenerateRequest::kSeedsFieldNumber;
 constexpr int kClasses = v1::GenerateRequest::kClassesFieldNumber;
 constexpr int kUnknown = 15;
 
+TEST(WireLimitsTest, NoMessageIsNotAMessageWithoutFields) {
+  v1::GenerateRequest request;
+  const absl::Status none = ParseBounded(grpc::ByteBuffer(), 1000, request);
+  EXPECT_EQ(none.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(none.message(), HasSubstr("no skipstream.v1.GenerateRequest"));
+  EXPECT_TRUE(Parse("").ok());
+}
+
 TEST(WireLimitsTest, TheLongestRequestAnybodyMaySendIsRead) {
   v1::GenerateRequest request;
   request.set_model(std::string(256, 'm'));

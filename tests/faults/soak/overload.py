@@ -1,0 +1,130 @@
+"""Ten times the load that the device can take, with deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import statistics
+import time
+from dataclasses import dataclass, field
+
+import grpc
+import skipstream
+
+from soak.pool import Connection
+from soak.statistics import percentile
+
+OVERLOAD = 10
+_NFE = 10
+_DEADLINE = 2.0  # seconds, of every request
+_IN_FLIGHT = 16  # what keeps the device busy
+# Of a stretch: until the queue has reached its length, and until it has drained.
+_EDGE = 2 * _DEADLINE
+
+
+@dataclass
+class Stretch:
+    """Requests of one stretch of time."""
+
+    served: list[float] = field(default_factory=list)  # when
+    latencies: list[float] = field(default_factory=list)  # of those
+    refused: int = 0
+    late: int = 0  # accepted, and not done by the deadline
+
+    def images_per_second(self, begin: float, end: float) -> float:
+        return sum(begin <= moment < end for moment in self.served) / (end - begin)
+
+
+@dataclass(frozen=True)
+class Round:
+    capacity: float  # images a second when the device is busy and nobody is turned away
+    goodput: float  # those delivered in time under overload
+    overload: Stretch
+
+    @property
+    def ratio(self) -> float:
+        return self.goodput / self.capacity
+
+
+@dataclass(frozen=True)
+class Overload:
+    rounds: list[Round]
+
+    def goodput_ratio(self) -> float:
+        return statistics.median(one.ratio for one in self.rounds)
+
+    def spread(self) -> tuple[float, float]:
+        ratios = [one.ratio for one in self.rounds]
+        return min(ratios), max(ratios)
+
+    def late_percent(self) -> float:
+        """Of what was accepted."""
+        late = sum(one.overload.late for one in self.rounds)
+        return 100 * late / (late + sum(len(one.overload.served) for one in self.rounds))
+
+    def p99(self) -> float:
+        """Seconds until an image that was delivered."""
+        return percentile([s for one in self.rounds for s in one.overload.latencies], 99)
+
+
+class _Clients:
+    def __init__(self, target: str, seed: int) -> None:
+        self._connection = Connection(target)
+        self._draw = random.Random(seed)
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+    async def _one(self, stretch: Stretch) -> None:
+        request = skipstream.make_request(
+            solver="euler", nfe=_NFE, format="raw", seeds=self._draw.randrange(2**32)
+        )
+        start = time.monotonic()
+        try:
+            await self._connection.generate(request, timeout=_DEADLINE)
+        except grpc.aio.AioRpcError as error:
+            if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+                stretch.late += 1
+            elif error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
+                stretch.refused += 1
+            else:
+                raise
+            return
+        stretch.served.append(time.monotonic())
+        stretch.latencies.append(stretch.served[-1] - start)
+
+    async def capacity(self, seconds: float) -> float:
+        """Images a second while a few clients send one request after the other."""
+        stretch = Stretch()
+        begin = time.monotonic()
+
+        async def client() -> None:
+            while time.monotonic() < begin + seconds + 1:
+                await self._one(stretch)
+
+        await asyncio.gather(*[client() for _ in range(_IN_FLIGHT)])
+        return stretch.images_per_second(begin + 1, begin + 1 + seconds)
+
+    async def overload(self, rate: float, seconds: float) -> tuple[float, Stretch]:
+        """Images a second of those delivered in time, of requests that come at that rate."""
+        stretch = Stretch()
+        begin = due = time.monotonic()
+        tasks = []
+        while due < begin + seconds + _EDGE:
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            tasks.append(asyncio.create_task(self._one(stretch)))
+            due += self._draw.expovariate(rate)
+        await asyncio.gather(*tasks)
+        return stretch.images_per_second(begin + _EDGE, begin + _EDGE + seconds), stretch
+
+
+async def measure_overload(target: str, rounds: int, seconds: float, seed: int) -> Overload:
+    """Stretches at capacity and beyond take turns."""
+    clients = _Clients(target, seed)
+    found = []
+    for _ in range(rounds):
+        capacity = await clients.capacity(seconds)
+        goodput, stretch = await clients.overload(OVERLOAD * capacity, seconds)
+        found.append(Round(capacity, goodput, stretch))
+    await clients.close()
+    return Overload(found)
