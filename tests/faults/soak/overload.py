@@ -10,16 +10,15 @@ from dataclasses import dataclass, field
 
 import grpc
 import skipstream
+from harness import PATIENCE
 
 from soak.pool import Connection
 from soak.statistics import percentile
 
 OVERLOAD = 10
 _NFE = 10
-_DEADLINE = 2.0  # seconds, of every request
 _IN_FLIGHT = 16  # what keeps the device busy
-# Of a stretch: until the queue has reached its length, and until it has drained.
-_EDGE = 2 * _DEADLINE
+_DEADLINE = 3 * _IN_FLIGHT  # of every request: the time in which the device makes so many images
 
 
 @dataclass
@@ -75,13 +74,13 @@ class _Clients:
     async def close(self) -> None:
         await self._connection.close()
 
-    async def _one(self, stretch: Stretch) -> None:
+    async def _one(self, stretch: Stretch, deadline: float = PATIENCE) -> None:
         request = skipstream.make_request(
             solver="euler", nfe=_NFE, format="raw", seeds=self._draw.randrange(2**32)
         )
         start = time.monotonic()
         try:
-            await self._connection.generate(request, timeout=_DEADLINE)
+            await self._connection.generate(request, timeout=deadline)
         except grpc.aio.AioRpcError as error:
             if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
                 stretch.late += 1
@@ -105,17 +104,20 @@ class _Clients:
         await asyncio.gather(*[client() for _ in range(_IN_FLIGHT)])
         return stretch.images_per_second(begin + 1, begin + 1 + seconds)
 
-    async def overload(self, rate: float, seconds: float) -> tuple[float, Stretch]:
-        """Images a second of those delivered in time, of requests that come at that rate."""
+    async def overload(self, capacity: float, seconds: float) -> tuple[float, Stretch]:
+        """Images a second of those delivered in time, of requests for ten times that many."""
         stretch = Stretch()
-        begin = due = time.monotonic()
+        deadline = _DEADLINE / capacity
+        # Until the queue has reached its length.
+        begin = time.monotonic() + 2 * deadline
+        due = time.monotonic()
         tasks = []
-        while due < begin + seconds + _EDGE:
+        while due < begin + seconds:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
-            tasks.append(asyncio.create_task(self._one(stretch)))
-            due += self._draw.expovariate(rate)
+            tasks.append(asyncio.create_task(self._one(stretch, deadline)))
+            due += self._draw.expovariate(OVERLOAD * capacity)
         await asyncio.gather(*tasks)
-        return stretch.images_per_second(begin + _EDGE, begin + _EDGE + seconds), stretch
+        return stretch.images_per_second(begin, begin + seconds), stretch
 
 
 async def measure_overload(target: str, rounds: int, seconds: float, seed: int) -> Overload:
@@ -124,7 +126,7 @@ async def measure_overload(target: str, rounds: int, seconds: float, seed: int) 
     found = []
     for _ in range(rounds):
         capacity = await clients.capacity(seconds)
-        goodput, stretch = await clients.overload(OVERLOAD * capacity, seconds)
+        goodput, stretch = await clients.overload(capacity, seconds)
         found.append(Round(capacity, goodput, stretch))
     await clients.close()
     return Overload(found)
