@@ -214,10 +214,9 @@ void Generation::OnPreview(int sample, int evaluations_done, Pixels pixels) {
   }
   if (!wanted) return;
   encoding_preview_[static_cast<size_t>(sample)] = true;
-  env_->encoders.Submit(
-      [self = shared_from_this(), sample, evaluations_done, pixels = std::move(pixels)] {
-        self->Guard([&] { self->EncodePreview(sample, evaluations_done, pixels); });
-      });
+  EncodeLater([this, sample, evaluations_done, pixels = std::move(pixels)] {
+    EncodePreview(sample, evaluations_done, pixels);
+  });
 }
 
 void Generation::OnImage(int sample, Pixels pixels, const SampleTimings& timings) {
@@ -226,8 +225,8 @@ void Generation::OnImage(int sample, Pixels pixels, const SampleTimings& timings
   ++images_encoding_;
   first_start_ = std::min(first_start_, timings.queued);
   last_ready_ = std::max(last_ready_, timings.queued + timings.running);
-  env_->encoders.Submit([self = shared_from_this(), sample, pixels = std::move(pixels), timings] {
-    self->Guard([&] { self->EncodeImage(sample, pixels, timings); });
+  EncodeLater([this, sample, pixels = std::move(pixels), timings] {
+    EncodeImage(sample, pixels, timings);
   });
 }
 
@@ -247,12 +246,15 @@ void Generation::OnFinished(const absl::Status& status) {
 
 // --- Encoding ---
 
-void Generation::Guard(const std::function<void()>& encode) {
-  try {
-    encode();
-  } catch (const std::exception& exception) {
-    Stop(ExceptionError(exception));
-  }
+void Generation::EncodeLater(std::function<void()> encode) {
+  env_->encoders.Submit({.tenant = tenant_->name, .request = this},
+                        [self = shared_from_this(), encode = std::move(encode)] {
+                          try {
+                            encode();
+                          } catch (const std::exception& exception) {
+                            self->Stop(ExceptionError(exception));
+                          }
+                        });
 }
 
 absl::StatusOr<EncodedPicture> Generation::Encode(const Pixels& pixels,

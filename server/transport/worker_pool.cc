@@ -17,10 +17,10 @@ WorkerPool::~WorkerPool() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-void WorkerPool::Submit(std::function<void()> task) {
+void WorkerPool::Submit(const TaskOwner& owner, std::function<void()> task) {
   {
     std::lock_guard lock(mutex_);
-    tasks_.push_back(std::move(task));
+    tasks_.Push(owner, std::move(task));
   }
   changed_.notify_one();
 }
@@ -30,8 +30,7 @@ void WorkerPool::Run() {
   while (true) {
     changed_.wait(lock, [this] { return stopping_ || !tasks_.empty(); });
     if (tasks_.empty()) return;
-    std::function<void()> task = std::move(tasks_.front());
-    tasks_.pop_front();
+    std::function<void()> task = tasks_.Pop();
     lock.unlock();
     task();
     task = nullptr;  // what it holds goes before the lock comes back

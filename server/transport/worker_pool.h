@@ -1,17 +1,20 @@
-// A few threads that run what they are given, in order.
+// A few threads that run what they are given.
 #ifndef SKIPSTREAM_SERVER_TRANSPORT_WORKER_POOL_H_
 #define SKIPSTREAM_SERVER_TRANSPORT_WORKER_POOL_H_
 
 #include <condition_variable>
-#include <deque>
 #include <functional>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
+
+#include "server/transport/task_queue.h"
 
 namespace skipstream {
 
-// Thread-safe. First in, first out; idle threads sleep. Used for encoding, and for loading models.
+// Thread-safe. Owners of tasks take turns (task_queue.h); idle threads sleep. Used for encoding,
+// and for loading models.
 class WorkerPool {
  public:
   explicit WorkerPool(int threads);  // at least 1
@@ -21,14 +24,16 @@ class WorkerPool {
   WorkerPool& operator=(const WorkerPool&) = delete;
 
   // Tasks must not throw. Not to be called from the destructor on.
-  void Submit(std::function<void()> task);
+  void Submit(const TaskOwner& owner, std::function<void()> task);
+  // First in, first out among those without an owner.
+  void Submit(std::function<void()> task) { Submit({}, std::move(task)); }
 
  private:
   void Run();
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<std::function<void()>> tasks_;
+  TaskQueue tasks_;
   bool stopping_ = false;
   std::vector<std::thread> threads_;
 };

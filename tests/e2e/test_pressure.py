@@ -145,6 +145,35 @@ def test_a_flood_leaves_another_tenants_latency_within_its_share(
     assert flooded[-3] < 2.5 * calm[-3]
 
 
+def test_large_pictures_of_one_tenant_do_not_keep_anothers_waiting(
+    new_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    flags = f"--auth_file={auth_file(tmp_path, {'painter': {}, 'victim': {}})}", "--max_scale=32"
+    server = new_server(*flags)
+    count = 32
+    arrived = 0
+
+    def paint() -> None:
+        """Pictures of 1024 x 1024 after one evaluation: it is their encoding that takes time."""
+        nonlocal arrived
+        with client_of(server, "painter") as painter:
+            for event in painter.stream(count=count, solver="euler", nfe=1, scale=32):
+                arrived += isinstance(event, skipstream.ImageReady)
+
+    def encoded() -> float:
+        return server.metrics().value("encode_seconds_count")
+
+    with ThreadPoolExecutor(1) as pool, client_of(server, "victim") as victim:
+        painting = pool.submit(paint)
+        wait_until(lambda: served(server, "painter") == count, "only encoding is left to do")
+        before = encoded()
+        victim.generate(solver="euler", nfe=1, format="raw")
+        assert encoded() - before <= 4
+        assert arrived < count
+        painting.result()
+    assert arrived == count
+
+
 def test_estimates_are_calibrated(new_server: Callable[..., Server]) -> None:
     server = new_server()
     rng = random.Random(5)

@@ -28,7 +28,10 @@ MANY_LARGE = skipstream.make_request(
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with soak_server(tmp_path_factory.mktemp("clients"), slots=SLOTS, max_batch=SLOTS) as server:
+    # Work for minutes is accepted, however slow the machine.
+    flags = ("--max_evaluations=1000000",)
+    folder = tmp_path_factory.mktemp("clients")
+    with soak_server(folder, *flags, slots=SLOTS, max_batch=SLOTS) as server:
         yield server
 
 

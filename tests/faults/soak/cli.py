@@ -278,7 +278,7 @@ def _summary(one: Attacked) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="./dev soak", description=__doc__)
-    parser.add_argument("--short", action="store_true", help="a minute instead of ten")
+    parser.add_argument("--short", action="store_true", help="one minute instead of thirteen")
     parser.add_argument("--json", action="store_true", help="end with one JSON line on stdout")
     parser.add_argument("--requests", type=int, help="of the abort soak (10000, short: 400)")
     parser.add_argument("--seed", type=int, default=1, help="of everything that is drawn (1)")
