@@ -47,7 +47,7 @@ void KeepCallbackThreads() {
     v1::ListModelsRequest request;
     v1::ListModelsResponse response;
   };
-  // Where checkers for leaks look: what is never read may be left out otherwise.
+  // Used: the compiler may leave out what is never read, and checkers would call it a leak.
   [[gnu::used]] static const v1::ImageGeneration::Stub* const stub = [] {
     // Without credentials every call fails at once; the first one starts the threads.
     auto* leads_nowhere =

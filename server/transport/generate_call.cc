@@ -36,11 +36,10 @@ class GenerateReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
         reader_(std::make_shared<GenerationReader>(
             GenerationReader::Options{.max_outbox_bytes = env_->max_outbox_bytes,
                                       .deadline = DeadlineOf(*context)},
-            *this, env_->clock, env_->metrics)) {
-    env_->calls.Enter();
-  }
+            *this, env_->clock, env_->metrics)) {}
 
   void Start(const v1::GenerateRequest& request) {
+    env_->calls.Enter();
     served_by_ =
         ServeRequest(env_, identity_.caller.tenant, identity_.request_id, request, reader_);
   }

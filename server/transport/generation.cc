@@ -247,14 +247,13 @@ void Generation::OnFinished(const absl::Status& status) {
 // --- Encoding ---
 
 void Generation::EncodeLater(std::function<void()> encode) {
-  env_->encoders.Submit({.tenant = tenant_->name, .request = this},
-                        [self = shared_from_this(), encode = std::move(encode)] {
-                          try {
-                            encode();
-                          } catch (const std::exception& exception) {
-                            self->Stop(ExceptionError(exception));
-                          }
-                        });
+  env_->encoders.Submit(Owner(), [self = shared_from_this(), encode = std::move(encode)] {
+    try {
+      encode();
+    } catch (const std::exception& exception) {
+      self->Stop(ExceptionError(exception));
+    }
+  });
 }
 
 absl::StatusOr<EncodedPicture> Generation::Encode(const Pixels& pixels,
@@ -338,6 +337,7 @@ void Generation::StopLocked(const absl::Status& status) {
     reader->Fail(status);
   }
   readers_.clear();
+  env_->encoders.Discard(Owner());
   if (job_ && !engine_status_) env_->engine.Cancel(*job_);
 }
 

@@ -72,8 +72,9 @@ class Generation final : public OutputSink, public std::enable_shared_from_this<
  private:
   absl::Status ResolveAndSubmit(const v1::GenerateRequest& request);
 
-  // Runs `encode` on the pool, in this tenant's and this request's turn, while this object lives;
-  // stops with what it throws.
+  // Of the tasks on the pool.
+  TaskOwner Owner() const { return {.tenant = tenant_->name, .request = this}; }
+  // Runs `encode` on the pool, which keeps this object until then; stops with what it throws.
   void EncodeLater(std::function<void()> encode);
   void EncodePreview(int sample, int evaluations_done, const Pixels& pixels);
   void EncodeImage(int sample, const Pixels& pixels, const SampleTimings& timings);

@@ -35,6 +35,20 @@ void TaskQueue::Push(const TaskOwner& owner, Task task) {
   request.tasks.push_back(std::move(task));
 }
 
+std::deque<TaskQueue::Task> TaskQueue::Remove(const TaskOwner& owner) {
+  const auto tenant = std::find_if(tenants_.begin(), tenants_.end(),
+                                   [&](const Tenant& one) { return one.name == owner.tenant; });
+  if (tenant == tenants_.end()) return {};
+  const auto request =
+      std::find_if(tenant->requests.begin(), tenant->requests.end(),
+                   [&](const Request& one) { return one.request == owner.request; });
+  if (request == tenant->requests.end()) return {};
+  std::deque<Task> tasks = std::move(request->tasks);
+  tenant->requests.erase(request);
+  if (tenant->requests.empty()) tenants_.erase(tenant);
+  return tasks;
+}
+
 TaskQueue::Task TaskQueue::Pop() {
   Tenant& tenant = tenants_.front();
   Request& request = tenant.requests.front();

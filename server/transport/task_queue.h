@@ -15,15 +15,18 @@ struct TaskOwner {
   const void* request = nullptr;  // told from others by its address alone
 };
 
-// In turns: tenants take turns, whatever their weights, and so do the requests of each. So a task
-// waits for one of every other tenant and one of every other request of its own, however many they
-// have. Not thread-safe.
+// In turns: tenants take turns, whatever their weights, and in a tenant's turns its requests. So
+// however many tasks others have, a request's next one waits for one of each other request of its
+// tenant, and before every one of these, and its own, for one of each other tenant. Not
+// thread-safe.
 class TaskQueue {
  public:
   using Task = std::function<void()>;
 
   void Push(const TaskOwner& owner, Task task);
   Task Pop();  // not of an empty queue
+  // What waits of this owner, which is forgotten.
+  std::deque<Task> Remove(const TaskOwner& owner);
   bool empty() const { return tenants_.empty(); }
 
  private:

@@ -27,8 +27,8 @@ inline constexpr size_t kMaxQueryBytes = 64 << 10;
 // Parses `buffer` into `message`, which is empty. Nothing is allocated for a message that is larger
 // than `max_bytes` (RESOURCE_EXHAUSTED, as gRPC says it) or has more than kMaxRequestValues values
 // (INVALID_ARGUMENT, reason TOO_MANY_VALUES), and nothing is kept of one that is not well-formed
-// (INVALID_ARGUMENT). So is a buffer that is not valid: that of a call which ended without a whole
-// message, while one without bytes is a message without fields.
+// (INVALID_ARGUMENT). A buffer that is not valid is INVALID_ARGUMENT too: that of a call which
+// ended without a whole message. One without bytes is a message without fields.
 absl::Status ParseBounded(const grpc::ByteBuffer& buffer, size_t max_bytes,
                           google::protobuf::Message& message);
 

@@ -25,6 +25,12 @@ void WorkerPool::Submit(const TaskOwner& owner, std::function<void()> task) {
   changed_.notify_one();
 }
 
+void WorkerPool::Discard(const TaskOwner& owner) {
+  std::deque<TaskQueue::Task> tasks;  // gone after the lock: they may hold anything
+  std::lock_guard lock(mutex_);
+  tasks = tasks_.Remove(owner);
+}
+
 void WorkerPool::Run() {
   std::unique_lock lock(mutex_);
   while (true) {

@@ -25,6 +25,8 @@ class WorkerPool {
 
   // Tasks must not throw. Not to be called from the destructor on.
   void Submit(const TaskOwner& owner, std::function<void()> task);
+  // Drops what this owner has waiting; what runs goes on.
+  void Discard(const TaskOwner& owner);
   // First in, first out among those without an owner.
   void Submit(std::function<void()> task) { Submit({}, std::move(task)); }
 

@@ -154,10 +154,12 @@ def test_large_pictures_of_one_tenant_do_not_keep_anothers_waiting(
     arrived = 0
 
     def paint() -> None:
-        """Pictures of 1024 x 1024 after one evaluation: it is their encoding that takes time."""
+        """Pictures of 1024 x 1024 after one evaluation: encoding takes many times as long."""
         nonlocal arrived
         with client_of(server, "painter") as painter:
-            for event in painter.stream(count=count, solver="euler", nfe=1, scale=32):
+            for event in painter.stream(
+                count=count, solver="euler", nfe=1, scale=32, format="webp"
+            ):
                 arrived += isinstance(event, skipstream.ImageReady)
 
     def encoded() -> float:
@@ -171,8 +173,7 @@ def test_large_pictures_of_one_tenant_do_not_keep_anothers_waiting(
         waited_for = encoded() - before
         painting.result()
     assert arrived == count
-    if before > count / 2:
-        pytest.skip("encoding keeps up: nobody waits for it")  # with sanitizers in the server
+    assert before < count / 2
     assert waited_for < count / 4
 
 

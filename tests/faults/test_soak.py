@@ -61,5 +61,6 @@ def test_a_flood_of_one_tenant_is_not_anothers(result: dict[str, Any]) -> None:
 
 
 def test_far_too_much_load_leaves_the_device_at_work(result: dict[str, Any]) -> None:
+    assert result["offered_ratio"] > 2
     assert result["goodput_ratio"] > 0.2
-    assert result["late_percent"] < 50
+    assert result["late_percent"] < 40

@@ -38,6 +38,8 @@ MAX_P99_RATIO = 4.0
 MAX_HOSTILE_P99_RATIO = 8.0
 MAX_TENANT_P99_RATIO = 2.0
 MIN_GOODPUT_RATIO = 0.8
+MIN_OFFERED = 0.7 * OVERLOAD  # times what the device can take: the clients kept up
+MAX_LATE_PERCENT = 10.0
 MAX_IDLE_CORES = 0.05
 
 # Steady load beside attacks, of what a lone client gets: the server has room.
@@ -212,11 +214,12 @@ class Soak:
             )
         low, high = found.spread()
         self.result["goodput_ratio"] = round(found.goodput_ratio(), 3)
+        self.result["offered_ratio"] = round(found.offered(), 2)
         self.result["late_percent"] = round(found.late_percent(), 2)
         self._progress.note(
-            f"{OVERLOAD} times the load: {found.goodput_ratio():.2f} ({low:.2f} to {high:.2f}) of "
-            f"the images that the device makes without are delivered in time, "
-            f"{found.late_percent():.1f} % of what was accepted is late, p99 {found.p99():.2f} s"
+            f"{found.offered():.1f} times the load: {found.goodput_ratio():.2f} ({low:.2f} to "
+            f"{high:.2f}) of the images that the device makes without are delivered in time, "
+            f"{found.late_percent():.1f} % of what was not refused is late, p99 {found.p99():.2f} s"
         )
 
     async def _restarts(self) -> None:
@@ -253,10 +256,13 @@ class Soak:
             "p99_ratio": MAX_P99_RATIO * self._sizes.leniency,
             "hostile_p99_ratio": MAX_HOSTILE_P99_RATIO * self._sizes.leniency,
             "tenant_p99_ratio": MAX_TENANT_P99_RATIO * self._sizes.leniency,
+            "late_percent": MAX_LATE_PERCENT * self._sizes.leniency,
         }
         found += [key for key, bound in bounds.items() if result[key] > bound]
         if result["goodput_ratio"] < MIN_GOODPUT_RATIO / self._sizes.leniency:
             found.append("goodput_ratio")
+        if result["offered_ratio"] < MIN_OFFERED / self._sizes.leniency:
+            found.append("offered_ratio")
         if result["idle_connections"]["cores"] > MAX_IDLE_CORES:
             found.append("idle_connections")
         return found
@@ -278,7 +284,7 @@ def _summary(one: Attacked) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="./dev soak", description=__doc__)
-    parser.add_argument("--short", action="store_true", help="one minute instead of thirteen")
+    parser.add_argument("--short", action="store_true", help="about one minute instead of thirteen")
     parser.add_argument("--json", action="store_true", help="end with one JSON line on stdout")
     parser.add_argument("--requests", type=int, help="of the abort soak (10000, short: 400)")
     parser.add_argument("--seed", type=int, default=1, help="of everything that is drawn (1)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import statistics
 import time
@@ -27,8 +28,10 @@ class Stretch:
 
     served: list[float] = field(default_factory=list)  # when
     latencies: list[float] = field(default_factory=list)  # of those
+    sent: int = 0
     refused: int = 0
-    late: int = 0  # accepted, and not done by the deadline
+    late: int = 0  # neither refused nor done by the deadline
+    seconds: float = 0.0  # in which they were sent
 
     def images_per_second(self, begin: float, end: float) -> float:
         return sum(begin <= moment < end for moment in self.served) / (end - begin)
@@ -44,6 +47,11 @@ class Round:
     def ratio(self) -> float:
         return self.goodput / self.capacity
 
+    @property
+    def offered(self) -> float:
+        """Times the capacity."""
+        return self.overload.sent / self.overload.seconds / self.capacity
+
 
 @dataclass(frozen=True)
 class Overload:
@@ -56,14 +64,20 @@ class Overload:
         ratios = [one.ratio for one in self.rounds]
         return min(ratios), max(ratios)
 
+    def offered(self) -> float:
+        """Times the capacity, in the round with the least."""
+        return min(one.offered for one in self.rounds)
+
     def late_percent(self) -> float:
-        """Of what was accepted."""
+        """Of what was not refused."""
         late = sum(one.overload.late for one in self.rounds)
-        return 100 * late / (late + sum(len(one.overload.served) for one in self.rounds))
+        served = sum(len(one.overload.served) for one in self.rounds)
+        return 100 * late / max(1, late + served)
 
     def p99(self) -> float:
-        """Seconds until an image that was delivered."""
-        return percentile([s for one in self.rounds for s in one.overload.latencies], 99)
+        """Seconds until an image that was delivered; infinite if none was."""
+        latencies = [s for one in self.rounds for s in one.overload.latencies]
+        return percentile(latencies, 99) if latencies else math.inf
 
 
 class _Clients:
@@ -79,6 +93,7 @@ class _Clients:
             solver="euler", nfe=_NFE, format="raw", seeds=self._draw.randrange(2**32)
         )
         start = time.monotonic()
+        stretch.sent += 1
         try:
             await self._connection.generate(request, timeout=deadline)
         except grpc.aio.AioRpcError as error:
@@ -93,29 +108,33 @@ class _Clients:
         stretch.latencies.append(stretch.served[-1] - start)
 
     async def capacity(self, seconds: float) -> float:
-        """Images a second while a few clients send one request after the other."""
+        """Images a second while a few clients send one request after the other, for that long and
+        at least for a few images each."""
         stretch = Stretch()
-        begin = time.monotonic()
+        await asyncio.gather(*[self._one(stretch) for _ in range(_IN_FLIGHT)])
+        begin, enough = time.monotonic(), len(stretch.served) + 2 * _IN_FLIGHT
 
         async def client() -> None:
-            while time.monotonic() < begin + seconds + 1:
+            while time.monotonic() < begin + seconds or len(stretch.served) < enough:
                 await self._one(stretch)
 
         await asyncio.gather(*[client() for _ in range(_IN_FLIGHT)])
-        return stretch.images_per_second(begin + 1, begin + 1 + seconds)
+        # Without the end, when fewer and fewer clients are left.
+        return stretch.images_per_second(begin, stretch.served[-_IN_FLIGHT])
 
     async def overload(self, capacity: float, seconds: float) -> tuple[float, Stretch]:
         """Images a second of those delivered in time, of requests for ten times that many."""
         stretch = Stretch()
         deadline = _DEADLINE / capacity
         # Until the queue has reached its length.
-        begin = time.monotonic() + 2 * deadline
-        due = time.monotonic()
+        start = due = time.monotonic()
+        begin = start + 2 * deadline
         tasks = []
         while due < begin + seconds:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             tasks.append(asyncio.create_task(self._one(stretch, deadline)))
             due += self._draw.expovariate(OVERLOAD * capacity)
+        stretch.seconds = time.monotonic() - start
         await asyncio.gather(*tasks)
         return stretch.images_per_second(begin, begin + seconds), stretch
 

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <latch>
 #include <memory>
 #include <string>
 #include <thread>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "server/engine/error_details.h"
 #include "tests/server/transport/generation_harness.h"
 
@@ -267,6 +269,25 @@ TEST(GenerationTest, WhenTheLastReaderGoesTheJobIsCancelledAndTheIdForgotten) {
   EXPECT_THAT(anew->ReadKinds(), ElementsAre("accepted", "image 0", "completed"));
   EXPECT_EQ(Joined(harness, "running"), 1);
   EXPECT_EQ(Joined(harness, "finished"), 0) << "what was cancelled is no result";
+}
+
+TEST(GenerationTest, PicturesOfACancelledOneDoNotWaitForTheEncoder) {
+  GenerationHarness harness;
+  harness.SetAutomatic();
+  std::latch encoder_is_free(1);
+  harness.encoders->Submit([&] { encoder_is_free.wait(); });
+  auto call = harness.Start("count: 3 sampler { nfe: 1 }");
+  EXPECT_TRUE(harness.engine.WaitIdle(kForever));
+  call->Disconnect();
+  call->ReadAll();
+  call.reset();
+  // Nothing holds it but, for a moment, the engine.
+  const absl::Time patience = absl::Now() + absl::Seconds(20);
+  while (harness.environment.use_count() > 1 && absl::Now() < patience) {
+    absl::SleepFor(absl::Milliseconds(1));
+  }
+  EXPECT_EQ(harness.environment.use_count(), 1);
+  encoder_is_free.count_down();
 }
 
 TEST(GenerationTest, OnlySoManyReadTheSame) {

@@ -63,6 +63,20 @@ TEST_F(TaskQueueTest, WhoeverComesLateWaitsForOneTaskOfTheOthers) {
   EXPECT_THAT(Run(), ElementsAre("f3", "late", "f4"));
 }
 
+TEST_F(TaskQueueTest, WhatIsRemovedTakesNoTurn) {
+  Push("a", 0, "a1");
+  Push("a", 1, "b1");
+  Push("a", 1, "b2");
+  Push("other", 2, "o1");
+  EXPECT_EQ(queue_.Remove({.tenant = "a", .request = &requests_[1]}).size(), 2u);
+  EXPECT_EQ(queue_.Remove({.tenant = "a", .request = &requests_[1]}).size(), 0u);
+  EXPECT_EQ(queue_.Remove({.tenant = "nobody", .request = nullptr}).size(), 0u);
+  EXPECT_THAT(Run(), ElementsAre("a1", "o1"));
+  Push("a", 0, "a2");
+  EXPECT_EQ(queue_.Remove({.tenant = "a", .request = &requests_[0]}).size(), 1u);
+  EXPECT_TRUE(queue_.empty());
+}
+
 TEST_F(TaskQueueTest, WithoutAnOwnerItIsFirstInFirstOut) {
   for (int i = 0; i < 3; ++i) {
     queue_.Push({}, [this, i] { ran_.push_back(std::to_string(i)); });
