@@ -9,10 +9,14 @@
 namespace skipstream::client {
 namespace {
 
-// What gRPC makes of a stream that ends without a status: nobody but a proxy does that.
+// What gRPC makes of a stream that ends without a status, as proxies end it; or one that the other
+// side cancelled, as a server that goes does with what has just arrived.
 bool IsBrokenStream(const absl::Status& status) {
-  if (!absl::IsInternal(status) && !absl::IsUnknown(status)) return false;
   if (!GetErrorReason(status).empty()) return false;
+  if (absl::IsCancelled(status)) {
+    return status.message() == "CANCELLED" || absl::StrContains(status.message(), "RST_STREAM");
+  }
+  if (!absl::IsInternal(status) && !absl::IsUnknown(status)) return false;
   return absl::StrContains(status.message(), "RST_STREAM") ||
          absl::StrContains(status.message(), "END_STREAM") ||
          absl::StrContains(status.message(), "Stream removed");

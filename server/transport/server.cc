@@ -37,8 +37,9 @@ constexpr int kMinClientPingIntervalMs = 5'000;
 constexpr int kMaxMetadataBytes = 8 << 10;
 // Whoever connects has to finish HTTP/2 and TLS greetings in this time.
 constexpr int kHandshakeTimeoutMs = 20'000;
-// For calls that never end by themselves (health watches, reflection) when the server goes.
-constexpr auto kCancelGrace = std::chrono::milliseconds(100);
+// When the server goes: until calls that never end by themselves (health watches, reflection) are
+// cut off, and with them whatever has just arrived and is not refused yet.
+constexpr auto kCancelGrace = std::chrono::seconds(1);
 
 // Turns reflection on or off for one server; gRPC's own switch is the linking of its library.
 class ReflectionOption final : public grpc::ServerBuilderOption {

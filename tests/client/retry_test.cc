@@ -83,11 +83,12 @@ TEST(RetryScheduleTest, WhatADrainingServerTurnsAwayDoesNotCount) {
   EXPECT_EQ(RetrySchedule(policy).NextWait(draining, 0), std::nullopt);
 }
 
-TEST(RetryScheduleTest, AStreamThatAProxyCutIsRetried) {
+TEST(RetryScheduleTest, AStreamThatTheOtherSideCutIsRetried) {
   RetrySchedule schedule(Policy());
   EXPECT_NE(schedule.NextWait(absl::InternalError("Received RST_STREAM with error code 2"), 0),
             std::nullopt);
   EXPECT_NE(schedule.NextWait(absl::UnknownError("Stream removed"), 0), std::nullopt);
+  EXPECT_NE(schedule.NextWait(absl::CancelledError("CANCELLED"), 0), std::nullopt);
 }
 
 TEST(RetryScheduleTest, NothingElseIsRetried) {

@@ -141,9 +141,10 @@ def test_what_a_draining_server_turns_away_does_not_count(
     [
         (grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2"),
         (grpc.StatusCode.UNKNOWN, "Stream removed (Data frame with END_STREAM flag received)"),
+        (grpc.StatusCode.CANCELLED, "CANCELLED"),
     ],
 )
-def test_a_stream_that_a_proxy_cut_is_tried_again(
+def test_a_stream_that_the_other_side_cut_is_tried_again(
     server: FakeServer, generate: Generate, code: grpc.StatusCode, message: str
 ) -> None:
     server.scripts = [[accepted(), Fail(code, message)], [image(0), completed()]]

@@ -51,11 +51,14 @@ def _is_draining(error: SkipstreamError) -> bool:
 
 
 def _is_broken_stream(error: SkipstreamError) -> bool:
-    """What gRPC makes of a stream that ends without a status: nobody but a proxy does that."""
-    return (
-        error.code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
-        and not error.reason
-        and any(sign in error.message for sign in ("RST_STREAM", "END_STREAM", "Stream removed"))
+    """What gRPC makes of a stream that ends without a status, as proxies end it; or one that the
+    other side cancelled, as a server that goes does with what has just arrived."""
+    if error.reason:
+        return False
+    if error.code == grpc.StatusCode.CANCELLED:  # of a cancel of our own it says "Locally ..."
+        return error.message == "CANCELLED" or "RST_STREAM" in error.message
+    return error.code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN) and any(
+        sign in error.message for sign in ("RST_STREAM", "END_STREAM", "Stream removed")
     )
 
 
