@@ -6,11 +6,11 @@
 namespace skipstream {
 namespace {
 
-// The element that `is_it`, or a new one at the end made by `make`.
-template <typename List, typename Predicate, typename Make>
-typename List::reference FindOrAppend(List& list, Predicate is_it, Make make) {
-  const auto found = std::find_if(list.begin(), list.end(), is_it);
-  return found != list.end() ? *found : list.emplace_back(make());
+// Where the list has what belongs to this owner, or its end.
+template <typename List>
+typename List::iterator Find(List& list, const TaskOwner& owner) {
+  return std::find_if(list.begin(), list.end(),
+                      [&](const auto& one) { return one.BelongsTo(owner); });
 }
 
 // The first of the list had its turn: it goes to the end, or away if it has no more tasks.
@@ -26,22 +26,21 @@ void EndTurn(List& list, bool has_more) {
 }  // namespace
 
 void TaskQueue::Push(const TaskOwner& owner, Task task) {
-  Tenant& tenant = FindOrAppend(
-      tenants_, [&](const Tenant& one) { return one.name == owner.tenant; },
-      [&] { return Tenant{.name = owner.tenant, .requests = {}}; });
-  Request& request = FindOrAppend(
-      tenant.requests, [&](const Request& one) { return one.request == owner.request; },
-      [&] { return Request{.request = owner.request, .tasks = {}}; });
-  request.tasks.push_back(std::move(task));
+  auto tenant = Find(tenants_, owner);
+  if (tenant == tenants_.end()) {
+    tenant = tenants_.insert(tenants_.end(), {.name = owner.tenant, .requests = {}});
+  }
+  auto request = Find(tenant->requests, owner);
+  if (request == tenant->requests.end()) {
+    request = tenant->requests.insert(request, {.request = owner.request, .tasks = {}});
+  }
+  request->tasks.push_back(std::move(task));
 }
 
 std::deque<TaskQueue::Task> TaskQueue::Remove(const TaskOwner& owner) {
-  const auto tenant = std::find_if(tenants_.begin(), tenants_.end(),
-                                   [&](const Tenant& one) { return one.name == owner.tenant; });
+  const auto tenant = Find(tenants_, owner);
   if (tenant == tenants_.end()) return {};
-  const auto request =
-      std::find_if(tenant->requests.begin(), tenant->requests.end(),
-                   [&](const Request& one) { return one.request == owner.request; });
+  const auto request = Find(tenant->requests, owner);
   if (request == tenant->requests.end()) return {};
   std::deque<Task> tasks = std::move(request->tasks);
   tenant->requests.erase(request);

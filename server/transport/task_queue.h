@@ -33,10 +33,12 @@ class TaskQueue {
   struct Request {
     const void* request;
     std::deque<Task> tasks;  // never empty
+    bool BelongsTo(const TaskOwner& owner) const { return request == owner.request; }
   };
   struct Tenant {
     std::string name;
     std::list<Request> requests;  // never empty; whose turn it is first
+    bool BelongsTo(const TaskOwner& owner) const { return name == owner.tenant; }
   };
 
   std::list<Tenant> tenants_;  // whose turn it is first
