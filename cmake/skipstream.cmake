@@ -12,6 +12,7 @@ if(SKIPSTREAM_SANITIZER)
   if(SKIPSTREAM_SANITIZER STREQUAL "thread")
     # protobuf's headers add members to their classes under it, and Debian's library is built without.
     target_compile_options(skipstream_options INTERFACE -U__SANITIZE_THREAD__)
+    target_compile_definitions(skipstream_options INTERFACE SKIPSTREAM_THREAD_SANITIZER)
   endif()
 endif()
 

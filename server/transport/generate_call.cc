@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "server/engine/error_details.h"
+#include "server/transport/callback_order.h"
 #include "server/transport/generation_reader.h"
 #include "server/transport/grpc_status.h"
 #include "server/transport/serve_request.h"
@@ -42,6 +43,7 @@ class GenerateReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     env_->calls.Enter();
     served_by_ =
         ServeRequest(env_, identity_.caller.tenant, identity_.request_id, request, reader_);
+    order_.HandOver();
   }
 
   void Write(const v1::GenerateEvent& event) override {
@@ -51,16 +53,22 @@ class GenerateReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   }
   void Finish(const absl::Status& status, const CallSummary& summary) override {
     LogEnd(status, summary);
+    order_.Finish();
     grpc::ServerWriteReactor<grpc::ByteBuffer>::Finish(ToGrpcStatus(status));
   }
 
   void OnWriteDone(bool ok) override {
+    const CallbackOrder::Callback callback(order_);
     watchdog_->WriteEnded();
     if (!ok) Leave();
     reader_->OnWritten();
   }
-  void OnCancel() override { Leave(); }
+  void OnCancel() override {
+    const CallbackOrder::Callback callback(order_);
+    Leave();
+  }
   void OnDone() override {
+    order_.Done();
     watchdog_->Stop();
     env_->calls.Leave();
     delete this;
@@ -97,6 +105,7 @@ class GenerateReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   const std::shared_ptr<GenerationReader> reader_;
   ServedBy served_by_;
   grpc::ByteBuffer writing_;  // what gRPC is busy with
+  CallbackOrder order_;
 };
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "client/cli/output_pattern.h"
 #include "client/cli/progress_bar.h"
 #include "client/cli/request_file.h"
+#include "tests/testing/temporary_directory.h"
 
 namespace skipstream::cli {
 namespace {
@@ -192,16 +193,16 @@ TEST(PlanOutputTest, PreviewsNeedBothFlags) {
 TEST(RequestFileTest, ReadsJsonAndNamesTheFileInErrors) {
   EXPECT_EQ(RequestFromJson(R"({"seeds":[7],"sampler":{"nfe":9}})")->sampler().nfe(), 9);
   EXPECT_FALSE(RequestFromJson(R"({"sead":[7]})").ok());
-  const std::filesystem::path file =
-      std::filesystem::path(::testing::TempDir()) / "bad_request.json";
+  const TemporaryDirectory directory;
+  const std::string file = directory / "bad_request.json";
   std::ofstream(file) << "not json";
   EXPECT_THAT(Message(LoadRequest(file).status()), HasSubstr("bad_request.json: not the JSON"));
   EXPECT_TRUE(absl::IsNotFound(LoadRequest("no-such-file.png").status()));
 }
 
 TEST(FilesTest, AFailedWriteLeavesTheOldFileAndNothingElse) {
-  const auto folder = std::filesystem::path(::testing::TempDir()) / "skipstream_files_test";
-  std::filesystem::remove_all(folder);
+  const TemporaryDirectory directory;
+  const std::filesystem::path& folder = directory.path();
   std::filesystem::create_directories(folder / "a_folder");
   ASSERT_TRUE(WriteFileAtomically(folder / "file", "old").ok());
   ASSERT_TRUE(WriteFileAtomically(folder / "file", "new").ok());

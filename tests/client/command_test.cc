@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -13,6 +12,7 @@
 #include "client/cli/interrupt.h"
 #include "tests/client/fake_server.h"
 #include "tests/client/subprocess.h"
+#include "tests/testing/temporary_directory.h"
 
 namespace skipstream::cli {
 namespace {
@@ -26,12 +26,6 @@ using ::testing::Not;
 
 class CommandTest : public ::testing::Test {
  protected:
-  CommandTest() {
-    std::string folder = ::testing::TempDir() + "/skipstream_command_XXXXXX";
-    folder_ = mkdtemp(folder.data());
-  }
-  ~CommandTest() override { std::filesystem::remove_all(folder_); }
-
   std::string File(const std::string& name) const { return folder_ / name; }
 
   std::vector<std::string> Args(const std::string& command, std::vector<std::string> rest) const {
@@ -46,7 +40,7 @@ class CommandTest : public ::testing::Test {
 
   std::vector<std::string> Files() const {
     std::vector<std::string> names;
-    for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
+    for (const auto& entry : std::filesystem::directory_iterator(folder_.path())) {
       names.push_back(entry.path().filename());
     }
     std::sort(names.begin(), names.end());
@@ -54,7 +48,7 @@ class CommandTest : public ::testing::Test {
   }
 
   FakeServer server_;
-  std::filesystem::path folder_;
+  const TemporaryDirectory folder_;
 };
 
 TEST_F(CommandTest, WritesTheImageAndIsQuietInAPipe) {

@@ -4,13 +4,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <set>
 
 #include "client/cli/enum_words.h"
 #include "client/cli/generate_job.h"
+#include "tests/testing/temporary_directory.h"
 
 namespace skipstream::cli {
 namespace {
@@ -173,12 +173,6 @@ TEST(GenerateFlagsTest, GuidanceFlagsBecomeTheGuidance) {
 
 class InputImageTest : public ::testing::Test {
  protected:
-  InputImageTest() {
-    std::string folder = ::testing::TempDir() + "/skipstream_input_XXXXXX";
-    folder_ = mkdtemp(folder.data());
-  }
-  ~InputImageTest() override { std::filesystem::remove_all(folder_); }
-
   std::string File(const std::string& name, const std::string& data) const {
     std::ofstream(folder_ / name, std::ios::binary) << data;
     return folder_ / name;
@@ -190,7 +184,7 @@ class InputImageTest : public ::testing::Test {
     return PlanJob(flags, [] { return 1u; });
   }
 
-  std::filesystem::path folder_;
+  const TemporaryDirectory folder_;
 };
 
 TEST_F(InputImageTest, EveryRequestCarriesTheFilesAsTheyAre) {
@@ -208,9 +202,10 @@ TEST_F(InputImageTest, EveryRequestCarriesTheFilesAsTheyAre) {
 
 TEST_F(InputImageTest, WhatCannotBeAPictureIsRefusedWithFlagAndFile) {
   const std::string good = File("good", "data");
-  EXPECT_THAT(Message(Plan("--image " + (folder_ / "none.png").string()).status()),
+  EXPECT_THAT(Message(Plan("--image " + (folder_ / "none.png")).status()),
               AllOf(HasSubstr("--image: cannot read"), HasSubstr("none.png")));
-  EXPECT_THAT(Message(Plan("--image " + folder_.string()).status()), HasSubstr("it is a folder"));
+  EXPECT_THAT(Message(Plan("--image " + folder_.path().string()).status()),
+              HasSubstr("it is a folder"));
   EXPECT_THAT(Message(Plan("--image " + good + " --mask " + File("empty", "")).status()),
               AllOf(HasSubstr("--mask: "), HasSubstr("empty is empty")));
   const std::string large = File("large", "");

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "skipstream/v1/model_control.grpc.pb.h"
 #include "tests/server/transport/server_harness.h"
+#include "tests/testing/temporary_directory.h"
 
 namespace skipstream {
 namespace {
@@ -23,23 +24,22 @@ using ::testing::HasSubstr;
 
 class ModelControlTest : public ::testing::Test {
  protected:
-  ModelControlTest() : directory_(::testing::TempDir() + "model_control_test") {
-    std::filesystem::create_directories(directory_ + "/directory.safetensors");
+  ModelControlTest() {
+    std::filesystem::create_directories(directory_ / "directory.safetensors");
     for (const char* file : {"pear.safetensors", "broken.safetensors", "notes.txt"}) {
-      std::ofstream(directory_ + "/" + file) << "the puppet does not look inside";
+      std::ofstream(directory_ / file) << "the puppet does not look inside";
     }
   }
-  ~ModelControlTest() override { std::filesystem::remove_all(directory_); }
 
   std::string RealPath(const std::string& file) const {
-    return std::filesystem::canonical(directory_ + "/" + file).string();
+    return std::filesystem::canonical(directory_ / file).string();
   }
 
   void StartServer(bool enabled, const std::string& directory = "") {
     ServerHarness::Options options;
     options.executor.automatic = true;
     options.server.enable_model_control = enabled;
-    options.server.model_dir = directory.empty() ? directory_ : directory;
+    options.server.model_dir = directory.empty() ? directory_.path().string() : directory;
     harness_ = std::make_unique<ServerHarness>(options);
     stub_ = v1::ModelControl::NewStub(harness_->channel);
   }
@@ -61,7 +61,7 @@ class ModelControlTest : public ::testing::Test {
     return stub_->Unload(&context, request, &response);
   }
 
-  const std::string directory_;
+  const TemporaryDirectory directory_;
   std::unique_ptr<ServerHarness> harness_;
   std::unique_ptr<v1::ModelControl::Stub> stub_;
   v1::LoadResponse loaded_;
@@ -157,16 +157,17 @@ TEST_F(ModelControlTest, OfManyLoadsOfOneNameAtOnceOneWins) {
 
 TEST_F(ModelControlTest, LinksAreFollowedOnlyInsideTheDirectory) {
   StartServer(/*enabled=*/true);
-  std::filesystem::create_directories(directory_ + "/versions/2");
-  std::ofstream(directory_ + "/versions/2/plum.safetensors") << "inside";
-  const std::string outside = ::testing::TempDir() + "model_control_test_outside.safetensors";
+  std::filesystem::create_directories(directory_ / "versions/2");
+  std::ofstream(directory_ / "versions/2/plum.safetensors") << "inside";
+  const TemporaryDirectory elsewhere;
+  const std::string outside = elsewhere / "outside.safetensors";
   std::ofstream(outside) << "outside";
-  const auto link = [&](const std::string& target, const char* name) {
-    std::filesystem::create_symlink(target, directory_ + "/" + name);
+  const auto link = [&](const std::filesystem::path& target, const char* name) {
+    std::filesystem::create_symlink(target, directory_ / name);
   };
   link("versions/2/plum.safetensors", "plum.safetensors");
   link(outside, "absolute.safetensors");
-  link("../model_control_test_outside.safetensors", "relative.safetensors");
+  link(std::filesystem::relative(outside, directory_.path()), "relative.safetensors");
   link("absolute.safetensors", "twice.safetensors");
   link("loop.safetensors", "loop.safetensors");
   EXPECT_TRUE(Load("plum.safetensors").ok());
@@ -175,22 +176,20 @@ TEST_F(ModelControlTest, LinksAreFollowedOnlyInsideTheDirectory) {
         << name;
   }
   EXPECT_EQ(harness_->models.List().size(), 2u);
-  std::filesystem::remove(outside);
 }
 
 TEST_F(ModelControlTest, TheDirectoryItselfMayBeALink) {
-  const std::string link = ::testing::TempDir() + "model_control_test_link";
-  std::filesystem::remove(link);
-  std::filesystem::create_directory_symlink(directory_, link);
+  const TemporaryDirectory elsewhere;
+  const std::string link = elsewhere / "link";
+  std::filesystem::create_directory_symlink(directory_.path(), link);
   StartServer(/*enabled=*/true, link);
   EXPECT_TRUE(Load("pear.safetensors").ok());
-  std::filesystem::remove(link);
 }
 
 TEST_F(ModelControlTest, PipesAndDevicesAreNotFoundInsteadOfHanging) {
   StartServer(/*enabled=*/true);
-  ASSERT_EQ(mkfifo((directory_ + "/pipe.safetensors").c_str(), 0600), 0);
-  std::filesystem::create_symlink("/dev/zero", directory_ + "/zero.safetensors");
+  ASSERT_EQ(mkfifo((directory_ / "pipe.safetensors").c_str(), 0600), 0);
+  std::filesystem::create_symlink("/dev/zero", directory_ / "zero.safetensors");
   EXPECT_EQ(Load("pipe.safetensors").error_code(), grpc::StatusCode::NOT_FOUND);
   EXPECT_EQ(Load("zero.safetensors").error_code(), grpc::StatusCode::NOT_FOUND);
 }
