@@ -43,6 +43,7 @@
 #include "server/flags.h"
 #include "server/log/event_log.h"
 #include "server/metrics/metrics.h"
+#include "server/transport/listener.h"
 #include "server/transport/log_limiter.h"
 #include "server/transport/model_reference.h"
 #include "server/transport/security.h"
@@ -317,6 +318,7 @@ absl::Status Serve(Flags flags, const EventLog& log, Signals& signals) {
 
 int Main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
+  RaiseDescriptorLimit();
   Signals signals;
   spdlog::set_default_logger(spdlog::stderr_color_mt("skipstream"));  // until the flags are known
 

@@ -110,7 +110,10 @@ void CpuExecutor::InitializeSlot(SlotId slot, const NetworkInfo& info, const Slo
   state.image = init.image;
 }
 
-void CpuExecutor::ReleaseSlot(SlotId slot) { slots_[slot].image = nullptr; }
+void CpuExecutor::ReleaseSlot(SlotId slot) {
+  slots_[slot].image = nullptr;
+  slots_[slot].registers = SlotRegisters();  // a network of larger pictures may have used it
+}
 
 BatchResult CpuExecutor::RunBatch(const StepBatch& batch, const Network* network) {
   const SteadyClock::time_point start = SteadyClock::now();

@@ -12,8 +12,8 @@
 
 namespace skipstream {
 
-// Registers of one slot, float64, each with the same number of elements. Memory comes on first use
-// and stays for the next sample. For one thread.
+// Registers of one slot, float64, each with the same number of elements. Memory comes on first use.
+// For one thread.
 class SlotRegisters {
  public:
   // A fresh sample: every register is unwritten.

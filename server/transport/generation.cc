@@ -15,6 +15,12 @@ absl::Status ExceptionError(const std::exception& exception) {
   return absl::InternalError(absl::StrCat("unexpected error: ", exception.what()));
 }
 
+std::function<absl::Duration(int64_t)> TimeOn(std::shared_ptr<const LoadedModel> model) {
+  return [model = std::move(model)](int64_t rows) {
+    return model->cost().EstimateDuration(rows, model->cost().Knee());
+  };
+}
+
 // For a reader that came when the time of those before it was already up.
 absl::Status JoinedTooLateError() {
   absl::Status status = absl::UnavailableError(
@@ -40,7 +46,7 @@ Generation::Joined Generation::Join(const std::shared_ptr<GenerationReader>& rea
   // Once it runs, only what was kept can tell a newcomer the beginning.
   if (over_ && !completed_) return Joined::kOver;
   if (resolved_ && !key_) return Joined::kOver;
-  if (readers_.size() >= kMaxReaders) return Joined::kFull;
+  if (readers_.size() >= size_t{kMaxReaders}) return Joined::kFull;
   if (resolved_) {
     reader->Begin(facts_, ticket_, /*timed=*/false);
     TellSoFar(*reader);
@@ -118,7 +124,9 @@ void Generation::Start(const v1::GenerateRequest& request) {
 absl::Status Generation::ResolveAndSubmit(const v1::GenerateRequest& request) {
   // Decoding pictures costs something: not for a request that is refused anyway.
   if (request.has_input_image()) {
-    absl::Status refusal = env_->admission.Check({.tenant = tenant_, .evaluations = 1});
+    AdmissionRequest least = {.tenant = tenant_, .evaluations = 1};
+    if (auto model = env_->models.Find(request.model()); model.ok()) least.time_of = TimeOn(*model);
+    absl::Status refusal = env_->admission.Check(least);
     if (!refusal.ok()) {
       env_->metrics.rejected.With({GetReason(refusal)}).Increment();
       return refusal;
@@ -143,9 +151,7 @@ absl::Status Generation::ResolveAndSubmit(const v1::GenerateRequest& request) {
       env_->admission.Admit({.tenant = tenant_,
                              .evaluations = resolved->rows(),
                              .bytes = resolved->bytes(static_cast<int64_t>(env_->max_outbox_bytes)),
-                             .time_of = [model = resolved->model](int64_t rows) {
-                               return model->cost().EstimateDuration(rows, model->cost().Knee());
-                             }});
+                             .time_of = TimeOn(resolved->model)});
   if (!ticket.ok()) {
     env_->metrics.rejected.With({GetReason(ticket.status())}).Increment();
     return ticket.status();
@@ -165,7 +171,6 @@ void Generation::Submit(ResolvedGeneration resolved, AdmissionTicket ticket) {
   progress_.resize(resolved_->samples.size());
   has_image_.resize(resolved_->samples.size());
   encoding_preview_.resize(resolved_->samples.size());
-  env_->metrics.nfe.Observe(facts_.evaluations_per_image);
   for (const std::shared_ptr<GenerationReader>& reader : readers_) {
     reader->Begin(facts_, ticket_, /*timed=*/true);
   }
@@ -186,6 +191,7 @@ void Generation::Submit(ResolvedGeneration resolved, AdmissionTicket ticket) {
 
 void Generation::OnAccepted(const AcceptedInfo& info) {
   std::lock_guard lock(mutex_);
+  env_->metrics.nfe.Observe(facts_.evaluations_per_image);
   v1::GenerateEvent event = AcceptedEvent(info);
   event.mutable_accepted()->set_request_id(request_id_);
   Tell(std::move(event));

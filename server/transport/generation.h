@@ -43,9 +43,6 @@ class Generation final : public OutputSink, public std::enable_shared_from_this<
              std::shared_ptr<const Tenant> tenant, std::optional<RetryKey> key,
              std::string request_id);
 
-  // Readers at a time: each costs the engine's thread and the memory of a message.
-  static constexpr size_t kMaxReaders = 8;
-
   enum class Joined {
     kYes,
     kOver,  // it has failed, was given up, or keeps nothing to tell

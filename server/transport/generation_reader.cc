@@ -13,6 +13,8 @@ namespace {
 // comes a little early.
 constexpr absl::Duration kDeadlineSlack = absl::Milliseconds(100);
 
+constexpr absl::Duration kRetryAfterTooManyReaders = absl::Seconds(1);
+
 absl::Status SlowReaderError(size_t max_bytes) {
   absl::Status status = absl::ResourceExhaustedError(absl::StrCat(
       "the reader is too slow: more than ", max_bytes,
@@ -23,6 +25,15 @@ absl::Status SlowReaderError(size_t max_bytes) {
 }
 
 }  // namespace
+
+absl::Status TooManyReadersError() {
+  absl::Status status = absl::ResourceExhaustedError(
+      absl::StrCat("request_id: ", kMaxReaders,
+                   " calls read what this request makes already; try again, or read one of them"));
+  SetReason(status, "TOO_MANY_READERS");
+  SetRetryAfter(status, kRetryAfterTooManyReaders);
+  return status;
+}
 
 GenerationReader::GenerationReader(const Options& options, EventStream& stream, const Clock& clock,
                                    TransportMetrics& metrics)
@@ -70,6 +81,7 @@ void GenerationReader::PushPreview(const SharedEvent& preview) {
 bool GenerationReader::Push(const SharedEvent& event) {
   std::lock_guard lock(mutex_);
   if (ending_) return true;
+  accepted_ = accepted_ || event->has_accepted();
   const bool fits = outbox_->Push(event);
   if (!fits) FailLocked(SlowReaderError(options_.max_outbox_bytes));
   Pump();
@@ -135,7 +147,7 @@ void GenerationReader::Finish() {
   const GenerationFacts& facts = summary_.facts;
   summary_.total = clock_.Now() - arrived_;
   metrics_.requests.With({facts.model, facts.solver, StatusCodeName(*ending_)}).Increment();
-  if (timed_) {
+  if (timed_ && accepted_) {
     metrics_.request_duration_seconds.With({facts.model})
         .Observe(absl::ToDoubleSeconds(summary_.total));
   }

@@ -18,6 +18,13 @@
 
 namespace skipstream {
 
+// Of one generation at a time, while it runs and when its results are kept: each costs the engine's
+// thread and the memory of a message.
+inline constexpr int kMaxReaders = 8;
+
+// RESOURCE_EXHAUSTED (reason TOO_MANY_READERS), with RetryAfter: there are kMaxReaders.
+absl::Status TooManyReadersError();
+
 // What its readers know of a generation.
 struct GenerationFacts {
   std::string model;   // label of metrics
@@ -68,7 +75,7 @@ class GenerationReader {
   void SetLabels(const std::string& model, const std::string& solver);
   // Before any event. `ticket` is held until everything was read, not just made: it bounds what
   // waits for readers. Calls that make a generation run (and not those that join it later) are
-  // `timed`: their durations are observed.
+  // `timed`: their durations are observed, if they are accepted.
   void Begin(const GenerationFacts& facts, const AdmissionTicket& ticket, bool timed);
   void PushProgress(int image, int evaluations_done);
   bool WantsPreview(int image);
@@ -103,6 +110,7 @@ class GenerationReader {
   CallSummary summary_;
   AdmissionTicket ticket_;
   bool timed_ = false;
+  bool accepted_ = false;
   std::optional<EventOutbox> outbox_;   // from Begin
   SharedEvent writing_;                 // what the stream is busy with; null: nothing
   std::optional<absl::Status> ending_;  // how the call ends when the outbox is empty

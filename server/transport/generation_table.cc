@@ -46,6 +46,8 @@ absl::StatusOr<GenerationTable::Found> GenerationTable::FindOrAdd(
   const Id id = IdOf(key);
   if (const auto it = kept_by_id_.find(id); it != kept_by_id_.end()) {
     if (it->second->hash != key.request_hash) return ReusedError(key);
+    const int64_t readers = it->second->finished.use_count() - 1;  // the table holds it too
+    if (readers >= kMaxReaders) return TooManyReadersError();
     found.finished = it->second->finished;
     return found;
   }

@@ -56,7 +56,8 @@ class GenerationTable {
     std::shared_ptr<const FinishedGeneration> finished;
   };
   // Finds what an earlier call with this key started, or takes the id for `fresh`. ALREADY_EXISTS
-  // (reason REQUEST_ID_REUSED) if the id belongs to another request of the tenant.
+  // (reason REQUEST_ID_REUSED) if the id belongs to another request of the tenant;
+  // TooManyReadersError if as many calls hold its results.
   absl::StatusOr<Found> FindOrAdd(const RetryKey& key, const std::shared_ptr<Generation>& fresh);
 
   // `generation` is no longer to be found. Nothing happens if the id is not (or no longer) its own.

@@ -5,16 +5,11 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/str_cat.h"
-#include "absl/time/time.h"
-#include "server/engine/error_details.h"
 #include "server/transport/request_id.h"
 #include "server/transport/retry_key.h"
 
 namespace skipstream {
 namespace {
-
-constexpr absl::Duration kRetryAfterTooManyReaders = absl::Seconds(1);
 
 void Replay(const FinishedGeneration& finished, GenerationReader& reader) {
   reader.Begin(finished.facts, AdmissionTicket(), /*timed=*/false);
@@ -22,15 +17,6 @@ void Replay(const FinishedGeneration& finished, GenerationReader& reader) {
     if (!reader.Push(event)) return;
   }
   reader.End(absl::OkStatus());
-}
-
-absl::Status TooManyReadersError() {
-  absl::Status status = absl::ResourceExhaustedError(
-      absl::StrCat("request_id: ", Generation::kMaxReaders,
-                   " calls read what this request makes already; try again, or read one of them"));
-  SetReason(status, "TOO_MANY_READERS");
-  SetRetryAfter(status, kRetryAfterTooManyReaders);
-  return status;
 }
 
 }  // namespace

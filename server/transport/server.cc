@@ -17,6 +17,7 @@
 #include "server/transport/door.h"
 #include "server/transport/generation_table.h"
 #include "server/transport/image_generation_service.h"
+#include "server/transport/listener.h"
 #include "server/transport/model_control_service.h"
 #include "server/transport/picture_limits.h"
 #include "server/transport/readiness.h"
@@ -28,7 +29,8 @@ namespace {
 constexpr int kMaxStreamsPerConnection = 1024;
 // What gRPC may hold for requests that are still arriving and for answers not yet sent.
 constexpr size_t kMaxTransportBytes = size_t{1} << 30;
-// A dead client is noticed after half a minute of silence, also while it waits for its turn.
+// A dead client is noticed after half a minute of silence, also while it waits for its turn or has
+// no call at all.
 constexpr int kKeepaliveTimeMs = 20'000;
 constexpr int kKeepaliveTimeoutMs = 10'000;
 // Clients may ping as often as that without being taken for an attack.
@@ -92,35 +94,39 @@ class Server::Impl {
 
   ~Impl() {
     if (server_ == nullptr) return;
+    listener_ = nullptr;
     dependencies_.engine.SetHealthCallback(nullptr);
     server_->Shutdown(std::chrono::system_clock::now() + kCancelGrace);
     readiness_->Detach();
   }
 
   absl::Status Listen(const Options& options) {
+    absl::StatusOr<std::unique_ptr<Listener>> listener =
+        Listener::Open(options.listen, dependencies_.log);
+    if (!listener.ok()) return listener.status();
     grpc::EnableDefaultHealthCheckService(true);
     grpc::ServerBuilder builder;
-    builder.AddListeningPort(options.listen, credentials_, &port_);
+    using FromWhat = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
+    auto acceptor =
+        builder.experimental().AddExternalConnectionAcceptor(FromWhat::FROM_FD, credentials_);
     builder.RegisterService(&generation_);
     builder.RegisterService(&control_);
     builder.SetMaxReceiveMessageSize(static_cast<int>(kMaxRequestBytes));
     builder.SetResourceQuota(grpc::ResourceQuota("skipstream").Resize(kMaxTransportBytes));
-    // A second server on the same port is a mistake, not a way to share the load.
-    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);
     builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
     builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                                kMinClientPingIntervalMs);
     builder.SetOption(std::make_unique<ReflectionOption>(options.reflection &&
                                                          dependencies_.authenticator.is_open()));
     server_ = builder.BuildAndStart();
-    if (server_ == nullptr || port_ == 0) {
-      server_ = nullptr;
-      return absl::UnavailableError(absl::StrCat("cannot listen on ", options.listen));
-    }
+    if (server_ == nullptr) return absl::InternalError("gRPC's server does not start");
+    listener_ = *std::move(listener);
+    listener_->Start(std::move(acceptor));
     readiness_->Attach(server_->GetHealthCheckService(), dependencies_.engine.healthy());
     // The engine's thread may be in the callback while this object goes: it holds its own
     // reference.
@@ -129,7 +135,7 @@ class Server::Impl {
     return absl::OkStatus();
   }
 
-  int port() const { return port_; }
+  int port() const { return listener_->port(); }
 
   void BeginDrain() {
     readiness_->StartDraining();
@@ -148,9 +154,9 @@ class Server::Impl {
   ImageGenerationService generation_;
   ModelControlService control_;
   std::shared_ptr<grpc::ServerCredentials> credentials_;
-  int port_ = 0;
   // Last: gone before what its calls use.
   std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<Listener> listener_;
 };
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

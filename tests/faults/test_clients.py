@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -66,17 +69,78 @@ def test_kill_9_of_a_client_stops_its_work(server: Server, tmp_path: Path) -> No
     assert server.metrics().value("cancelled_total", stage="running") == cancelled + 1
 
 
+def descriptors(server: Server) -> list[str]:
+    """Of all files and connections it has open."""
+    return os.listdir(f"/proc/{server.process.pid}/fd")
+
+
+def connect(server: Server) -> socket.socket:
+    host, _, port = server.target.rpartition(":")
+    return socket.create_connection((host, int(port)), timeout=PATIENCE)
+
+
+def test_connections_beyond_what_the_process_may_open_do_not_shut_the_door(server: Server) -> None:
+    pid, limits = server.process.pid, resource.RLIMIT_NOFILE
+    before = resource.prlimit(pid, limits)
+    with server.client() as guest:
+        guest.generate(SHORT)
+        resource.prlimit(pid, limits, (256, before[1]))
+        try:
+            crowd = [connect(server) for _ in range(400)]
+            wait_until(lambda: "too many open connections" in server.errors(), "some are refused")
+            assert len(descriptors(server)) < 256
+            guest.generate(SHORT)
+            server.metrics()
+            for connection in crowd:
+                connection.close()
+            wait_until(lambda: len(descriptors(server)) < 150, "the crowd is gone")
+            with server.client() as newcomer:
+                newcomer.generate(SHORT)
+        finally:
+            resource.prlimit(pid, limits, before)
+
+
+def test_the_server_takes_the_descriptors_it_may_have(tmp_path: Path) -> None:
+    limits = resource.RLIMIT_NOFILE
+    soft, hard = resource.getrlimit(limits)
+    resource.setrlimit(limits, (512, hard))
+    try:
+        with soak_server(tmp_path, slots=SLOTS, max_batch=SLOTS) as server:
+            assert resource.prlimit(server.process.pid, limits) == (min(16_384, hard), hard)
+    finally:
+        resource.setrlimit(limits, (soft, hard))
+
+
+def test_nobody_is_lost_where_not_even_one_descriptor_is_left(server: Server) -> None:
+    """Whoever comes meanwhile waits until there is one."""
+    pid, limits = server.process.pid, resource.RLIMIT_NOFILE
+    before = resource.prlimit(pid, limits)
+    resource.prlimit(pid, limits, (len(descriptors(server)), before[1]))
+    try:
+        crowd = [connect(server) for _ in range(3)]
+        wait_until(lambda: "Too many open files" in server.errors(), "it has noticed")
+    finally:
+        resource.prlimit(pid, limits, before)
+    with server.client() as client:
+        client.generate(SHORT)
+    for connection in crowd:
+        connection.close()
+
+
 def test_a_client_that_vanishes_is_noticed_and_its_work_stopped(server: Server) -> None:
     """Nothing ends its connection; only that nobody answers the server's pings tells."""
     requests = 40  # work for minutes
 
     async def run() -> None:
         async with Proxy(server.target) as proxy:
+            without_call = Connection(proxy.target)
+            assert await without_call.generate(SHORT)
             connection = Connection(proxy.target)
             calls = [connection.start(LONG, timeout=100 * PATIENCE) for _ in range(requests)]
             for call in calls:
                 assert (await call.read()).HasField("accepted")
             proxy.freeze()
+            frozen_at = len(descriptors(server)) - 1
             waiting = server.metrics().value("waiting_requests")
             assert waiting > requests / 2
             await asyncio.to_thread(
@@ -85,7 +149,13 @@ def test_a_client_that_vanishes_is_noticed_and_its_work_stopped(server: Server) 
                 "the requests of the client are gone",
             )
             assert server.metrics().value("cancelled_total", stage="waiting") > waiting / 2
+            await asyncio.to_thread(
+                wait_until,
+                lambda: len(descriptors(server)) < frozen_at,
+                "the connection that had no call is closed",
+            )
             await connection.close()
+            await without_call.close()
 
     asyncio.run(run())
 

@@ -210,6 +210,8 @@ def test_pauses_grow_to_a_bound_and_are_spread() -> None:
         assert all(d is not None and 0.8 * nominal <= d <= 1.2 * nominal for d in delays)
         assert len(set(delays)) > 1
     assert policy.delay(10, error) is None
+    patient = skipstream.RetryPolicy(max_attempts=10_000, max_backoff=1.0, jitter=0)
+    assert patient.delay(9_999, error) == 1.0
 
 
 def test_retry_info_is_never_undercut() -> None:

@@ -153,6 +153,14 @@ TEST_P(ExecutorTest, AFreedSlotServesTheNextSampleAsIfItWereNew) {
   EXPECT_EQ(used.RunAlone(MixedSamples()[2]), fresh.RunAlone(MixedSamples()[2]));
 }
 
+TEST(CpuExecutorTest, AFreedSlotHoldsNoMemory) {
+  ExecutorHarness harness(TestedExecutor::kCpu);
+  const SlotId slot = harness.Allocate({11, 0, MakePlan(Solver::kEuler, 2, 1.0)});
+  EXPECT_FALSE(harness.executor().ReadRegister(slot, kBase).empty());
+  harness.executor().FreeSlot(slot);
+  EXPECT_TRUE(harness.executor().ReadRegister(slot, kBase).empty());
+}
+
 TEST_P(ExecutorTest, ASlotFreedInFlightCanBeHandedOutAtOnce) {
   ExecutorHarness harness(GetParam(), {.max_batch = 2, .num_slots = 1});
   const Sample first = MixedSamples()[0];

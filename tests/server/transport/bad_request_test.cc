@@ -134,7 +134,17 @@ TEST_F(RequestViolationsTest, AllAreReportedAtOnce) {
       Violations(Request("count: 0 sampler { nfe: 18 churn { s_churn: -1 } } "
                          "skip_tuning { rho: 3 } output { scale: 0 } priority: 9")),
       ElementsAre(field("sampler.nfe"), field("sampler.churn.s_churn"), field("skip_tuning.rho"),
-                  field("output.scale"), field("priority"), field("count")));
+                  field("priority"), field("count"), field("output.scale")));
+}
+
+TEST_F(RequestViolationsTest, ThePictureOfARequestThatIsWrongAnywayIsNotDecoded) {
+  v1::GenerateRequest request;
+  request.mutable_input_image()->set_picture("no picture");
+  request.mutable_input_image()->set_strength(0.5);
+  EXPECT_THAT(Violations(request),
+              ElementsAre(Field(&FieldViolation::field, "input_image.picture")));
+  request.set_count(0);
+  EXPECT_THAT(Violations(request), ElementsAre(Field(&FieldViolation::field, "count")));
 }
 
 TEST_F(RequestViolationsTest, HundredsAreCutToAFewAndCounted) {

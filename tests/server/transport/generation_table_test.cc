@@ -7,8 +7,10 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "prometheus/gauge.h"
+#include "server/engine/error_details.h"
 #include "server/transport/generation.h"
 #include "tests/testing/fake_clock.h"
 
@@ -67,6 +69,21 @@ TEST_F(GenerationTableTest, OneThatIsGoneIsNotFound) {
   Make({});
   EXPECT_TRUE(table_->FindOrAdd(Key("a"), NewGeneration()).ok());
   EXPECT_EQ(table_->FindOrAdd(Key("a", "other"), NewGeneration())->running, nullptr);
+}
+
+TEST_F(GenerationTableTest, OnlySoManyReadTheSameResults) {
+  Make({});
+  Finish("a");
+  Finish("b");
+  std::vector<std::shared_ptr<const FinishedGeneration>> readers;
+  for (int i = 0; i < kMaxReaders; ++i) readers.push_back(Find("a"));
+  EXPECT_NE(readers.back(), nullptr);
+  const absl::Status refused = table_->FindOrAdd(Key("a"), NewGeneration()).status();
+  EXPECT_EQ(GetReason(refused), "TOO_MANY_READERS");
+  EXPECT_TRUE(GetRetryAfter(refused).has_value());
+  EXPECT_NE(Find("b"), nullptr);
+  readers.pop_back();
+  EXPECT_NE(Find("a"), nullptr);
 }
 
 TEST_F(GenerationTableTest, ResultsLeaveWhenTheirTimeIsUp) {

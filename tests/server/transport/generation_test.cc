@@ -293,7 +293,7 @@ TEST(GenerationTest, PicturesOfACancelledOneDoNotWaitForTheEncoder) {
 TEST(GenerationTest, OnlySoManyReadTheSame) {
   GenerationHarness harness;
   std::vector<std::unique_ptr<TestCall>> calls;
-  for (size_t i = 0; i < Generation::kMaxReaders; ++i) calls.push_back(harness.Start(kThreeImages));
+  for (int i = 0; i < kMaxReaders; ++i) calls.push_back(harness.Start(kThreeImages));
   const auto refused = harness.Start(kThreeImages);
   EXPECT_EQ(GetReason(refused->status()), "TOO_MANY_READERS");
   EXPECT_TRUE(GetRetryAfter(refused->status()).has_value());

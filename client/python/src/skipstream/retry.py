@@ -39,7 +39,12 @@ class RetryPolicy:
         if self.max_attempts <= 1 or (attempt >= self.max_attempts and not _is_draining(error)):
             return None
         if isinstance(error, Unavailable) or _is_broken_stream(error):
-            backoff = min(self.initial_backoff * self.multiplier ** (attempt - 1), self.max_backoff)
+            backoff = self.initial_backoff
+            for _ in range(1, attempt):
+                if backoff >= self.max_backoff:
+                    break
+                backoff *= self.multiplier
+            backoff = min(backoff, self.max_backoff)
             return backoff * random.uniform(1 - self.jitter, 1 + self.jitter)
         if isinstance(error, ServerBusy) and error.retry_after is not None:
             return error.retry_after * random.uniform(1, 1 + self.jitter)
