@@ -159,11 +159,11 @@ void Listener::Run() {
   for (const UniqueFd& socket : sockets_) all.push_back({socket.get(), POLLIN, 0});
   pollfd& stop = all.front();
   while (true) {
-    if (poll(all.data(), all.size(), -1) < 0 && errno != EINTR) return;
+    // If the system has no memory even for this, it is tried again like anything else.
+    bool has_room = poll(all.data(), all.size(), -1) >= 0;
     if (stop.revents != 0) return;
-    bool has_room = true;
     for (const UniqueFd& socket : sockets_) has_room = AcceptAll(socket.get()) && has_room;
-    if (!has_room && poll(&stop, 1, kPauseMs) > 0) return;
+    if (!has_room) poll(&stop, 1, kPauseMs);
   }
 }
 
