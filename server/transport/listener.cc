@@ -117,13 +117,12 @@ absl::Status Listener::Bind(const std::string& address) {
 
   const bool everything = host == "0.0.0.0" || host == "::";
   if (everything) {
-    const auto any = Resolve("::", port);
-    absl::StatusOr<UniqueFd> fd = any.status();
-    if (any.ok()) fd = ListenOn(**any, /*both_families=*/true);
-    if (fd.ok()) {
-      port_ = PortOf(fd->get());
-      sockets_.push_back(*std::move(fd));
-      return absl::OkStatus();
+    if (const auto any = Resolve("::", port); any.ok()) {
+      if (auto fd = ListenOn(**any, /*both_families=*/true); fd.ok()) {
+        port_ = PortOf(fd->get());
+        sockets_.push_back(*std::move(fd));
+        return absl::OkStatus();
+      }
     }
     // Without IPv6, then.
   }
