@@ -24,8 +24,10 @@
 namespace skipstream {
 namespace {
 
-// For files, the metrics port and what gRPC opens besides connections.
+// For files, the metrics port and what gRPC opens besides connections; of few, a quarter.
 constexpr int kReservedDescriptors = 64;
+// At a time, so that whoever connects without end does not keep others, or the stop, waiting.
+constexpr int kMaxAtATime = 64;
 // Until the next try when there is no descriptor left.
 constexpr int kPauseMs = 100;
 // Written data that is not acknowledged for so long ends a connection, as with gRPC's own listener.
@@ -78,9 +80,10 @@ absl::StatusOr<UniqueFd> ListenOn(const addrinfo& info, bool both_families) {
 
 // The first descriptor number that is not for connections.
 int DescriptorLimit() {
-  rlimit limit = {};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return kMaxDescriptors;
-  return static_cast<int>(std::min<rlim_t>(limit.rlim_cur, kMaxDescriptors)) - kReservedDescriptors;
+  rlimit limits = {};
+  if (getrlimit(RLIMIT_NOFILE, &limits) != 0) return kMaxDescriptors;
+  const auto limit = static_cast<int>(std::min<rlim_t>(limits.rlim_cur, kMaxDescriptors));
+  return limit - std::min(kReservedDescriptors, limit / 4);
 }
 
 }  // namespace
@@ -161,19 +164,19 @@ void Listener::Run() {
     // If the system has no memory even for this, it is tried again like anything else.
     bool has_room = poll(all.data(), all.size(), -1) >= 0;
     if (stop.revents != 0) return;
-    for (const UniqueFd& socket : sockets_) has_room = AcceptAll(socket.get()) && has_room;
+    for (const UniqueFd& socket : sockets_) has_room = Accept(socket.get()) && has_room;
     if (!has_room) poll(&stop, 1, kPauseMs);
   }
 }
 
-bool Listener::AcceptAll(int listening) {
+bool Listener::Accept(int listening) {
   const auto refuse = [this](const char* why) {
     if (const auto unwritten = log_limiter_.Ask(absl::Now()); unwritten.has_value()) {
       log_.Warn("connection refused", {{"reason", why}, {"not_logged", *unwritten}});
     }
   };
   const int limit = DescriptorLimit();
-  while (true) {
+  for (int i = 0; i < kMaxAtATime; ++i) {
     UniqueFd fd(accept4(listening, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!fd) {
       if (errno == EAGAIN) return true;
@@ -191,6 +194,7 @@ bool Listener::AcceptAll(int listening) {
     connection.fd = fd.Release();
     acceptor_->HandleNewConnection(&connection);
   }
+  return true;
 }
 
 }  // namespace skipstream

@@ -66,8 +66,9 @@ class Listener {
 
   absl::Status Bind(const std::string& address);
   void Run();
-  // Takes what is waiting. False: it cannot for now, as when there is no descriptor left.
-  bool AcceptAll(int listening);
+  // Takes what is waiting, or some of it. False: it cannot for now, as when there is no descriptor
+  // left.
+  bool Accept(int listening);
 
   const EventLog& log_;
   LogLimiter log_limiter_{/*max_lines=*/1, /*interval=*/absl::Seconds(10)};

@@ -163,6 +163,8 @@ absl::StatusOr<ResolvedGeneration> ResolveRequest(const v1::GenerateRequest& req
   const std::optional<Guidance> guidance =
       ResolveGuidance(request.guidance(), info, guide, violations);
   const std::optional<PictureFormat> format = ResolveFormat(request.output().format(), violations);
+  const int scale = request.output().has_scale() ? request.output().scale() : 1;
+  violations.CheckRange("output.scale", int64_t{scale}, 1, MaxScale(info, limits, 0));
   const int preview_every = request.output().preview_every();
   violations.CheckRange("output.preview_every", int64_t{preview_every}, 0, limits.max_nfe);
   const std::optional<Priority> priority = ResolvePriority(request.priority(), violations);
@@ -179,10 +181,11 @@ absl::StatusOr<ResolvedGeneration> ResolveRequest(const v1::GenerateRequest& req
   if (request.has_input_image() && violations.empty()) {
     image = ResolveInputImage(request.input_image(), info, limits, violations);
   }
-  if (image) CheckCountWithPicture(*count, image->bytes(), violations);
-  const int scale = request.output().has_scale() ? request.output().scale() : 1;
-  violations.CheckRange("output.scale", int64_t{scale}, 1,
-                        MaxScale(info, limits, image ? image->bytes() : 0));
+  if (image) {
+    CheckCountWithPicture(*count, image->bytes(), violations);
+    violations.CheckRange("output.scale", int64_t{scale}, 1,
+                          MaxScale(info, limits, image->bytes()));
+  }
   if (image && image->mask && params && params->final_sigma > 0.0) {
     violations.Add("sampler.final_step",
                    "must be FINAL_STEP_ZERO with input_image.mask: otherwise noise of the lowest "

@@ -134,7 +134,7 @@ TEST_F(RequestViolationsTest, AllAreReportedAtOnce) {
       Violations(Request("count: 0 sampler { nfe: 18 churn { s_churn: -1 } } "
                          "skip_tuning { rho: 3 } output { scale: 0 } priority: 9")),
       ElementsAre(field("sampler.nfe"), field("sampler.churn.s_churn"), field("skip_tuning.rho"),
-                  field("priority"), field("count"), field("output.scale")));
+                  field("output.scale"), field("priority"), field("count")));
 }
 
 TEST_F(RequestViolationsTest, ThePictureOfARequestThatIsWrongAnywayIsNotDecoded) {
