@@ -26,8 +26,8 @@ std::string ShapeText(const ParameterSource::Shape& shape) {
   return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
 }
 
-// Not from the heap: what is taken from it and given back while a network is built leaves holes
-// among what stays, a third of a large network's size in all.
+// Large ones are not from the heap: what is taken from it and given back while a network is built
+// leaves holes among what stays, a third of a large network's size in all.
 at::Tensor Empty(const ParameterSource::Shape& shape, at::IntArrayRef strides) {
   const auto buffer = std::make_shared<cpu::AlignedBuffer<float>>(c10::multiply_integers(shape));
   return at::from_blob(buffer->data(), shape, strides, [buffer](void*) {}, at::kFloat);

@@ -120,13 +120,8 @@ absl::Status Listener::Bind(const std::string& address) {
 
   const bool everything = host == "0.0.0.0" || host == "::";
   if (everything) {
-    if (const auto any = Resolve("::", port); any.ok()) {
-      if (auto fd = ListenOn(**any, /*both_families=*/true); fd.ok()) {
-        port_ = PortOf(fd->get());
-        sockets_.push_back(*std::move(fd));
-        return absl::OkStatus();
-      }
-    }
+    const auto any = Resolve("::", port);
+    if (any.ok() && Add(**any, /*both_families=*/true).ok()) return absl::OkStatus();
     // Without IPv6, then.
   }
   const auto addresses = Resolve(everything ? "0.0.0.0" : host, port);
@@ -134,15 +129,17 @@ absl::Status Listener::Bind(const std::string& address) {
   absl::Status error;
   for (addrinfo* info = addresses->get(); info != nullptr; info = info->ai_next) {
     if (port_ != 0) SetPort(*info->ai_addr, port_);  // the one that was picked
-    absl::StatusOr<UniqueFd> fd = ListenOn(*info, /*both_families=*/false);
-    if (!fd.ok()) {
-      error = fd.status();
-      continue;
-    }
-    port_ = PortOf(fd->get());
-    sockets_.push_back(*std::move(fd));
+    if (absl::Status added = Add(*info, /*both_families=*/false); !added.ok()) error = added;
   }
   return sockets_.empty() ? error : absl::OkStatus();
+}
+
+absl::Status Listener::Add(const addrinfo& info, bool both_families) {
+  absl::StatusOr<UniqueFd> fd = ListenOn(info, both_families);
+  if (!fd.ok()) return fd.status();
+  port_ = PortOf(fd->get());
+  sockets_.push_back(*std::move(fd));
+  return absl::OkStatus();
 }
 
 Listener::~Listener() {

@@ -5,6 +5,7 @@
 #define SKIPSTREAM_SERVER_TRANSPORT_LISTENER_H_
 
 #include <grpcpp/server_builder.h>
+#include <netdb.h>
 
 #include <memory>
 #include <string>
@@ -65,6 +66,7 @@ class Listener {
   explicit Listener(const EventLog& log) : log_(log) {}
 
   absl::Status Bind(const std::string& address);
+  absl::Status Add(const addrinfo& info, bool both_families);
   void Run();
   // Takes what is waiting, or some of it. False: it cannot for now, as when there is no descriptor
   // left.
