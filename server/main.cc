@@ -31,6 +31,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "base/process_setup.h"
 #include "model/cuda/executor_on.h"
 #include "model/network_form.h"
 #include "model/torch/torch_executor.h"
@@ -356,6 +357,7 @@ void RestartWithSleepingThreads(char** argv) {
 }  // namespace skipstream
 
 int main(int argc, char** argv) {
+  skipstream::PrepareProcess();
   skipstream::RestartWithSleepingThreads(argv);
   try {
     return skipstream::Main(argc, argv);

@@ -32,6 +32,9 @@ std::shared_ptr<grpc::Channel> MakeChannel(const Client::Options& options) {
   // In spite of its name the time that making a connection may take; a busy or distant server needs
   // more than a moment.
   args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
+  // Only what is not compressed is taken: gRPC unpacks a message before it looks at its size.
+  args.SetInt(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE);
+  args.SetInt(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
   // An http_proxy variable is meant for the web, not for a model server, often on this machine.
   args.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   return grpc::CreateCustomChannel(options.target, MakeCredentials(options.connection), args);

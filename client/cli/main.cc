@@ -1,3 +1,7 @@
+#include "base/process_setup.h"
 #include "client/cli/commands.h"
 
-int main(int argc, char** argv) { return skipstream::cli::RunSkipstream(argc, argv); }
+int main(int argc, char** argv) {
+  skipstream::PrepareProcess();
+  return skipstream::cli::RunSkipstream(argc, argv);
+}

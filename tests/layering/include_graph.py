@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDERS = ("model", "server", "client", "tools", "bench", "tests")
+FOLDERS = ("base", "model", "server", "client", "tools", "bench", "tests")
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]', re.MULTILINE)
 
 Matcher = Callable[[str], bool]
@@ -56,6 +56,11 @@ RULES = (
         under("model/"),
         either(grpc, protobuf),
     ),
+    Rule(
+        "base/ stands alone",
+        under("base/"),
+        either(torch, grpc, protobuf, flags, under("model/", "server/", "client/")),
+    ),
     Rule("model/ knows nothing above it", under("model/"), under("server/", "client/")),
     Rule(
         "model/sampler stands alone",
@@ -82,11 +87,13 @@ RULES = (
     Rule("the client knows only the API", under("client/"), under("server/", "model/")),
     Rule("the server knows no client", under("server/"), under("client/")),
     Rule(
-        "nothing that ships includes tests", under("model/", "server/", "client/"), under("tests/")
+        "nothing that ships includes tests",
+        under("base/", "model/", "server/", "client/"),
+        under("tests/"),
     ),
     Rule(
         "flags are read by programs, not by libraries",
-        under("model/", "server/", "client/cc/"),
+        under("base/", "model/", "server/", "client/cc/"),
         flags,
         allowed=under("server/main.cc", "server/flags."),
     ),

@@ -62,6 +62,7 @@ def test_a_clean_tree_passes(tmp_path: Path) -> None:
         ("server/engine/engine.cc", '"skipstream/v1/image_generation.pb.h"', "the seam headers"),
         ("server/transport/a.cc", "<ATen/ATen.h>", "the server's layers"),
         ("model/torch/a.cc", "<google/protobuf/message.h>", "the network's layers"),
+        ("base/a.cc", '"client/cc/client.h"', "base/ stands alone"),
         ("model/torch/a.cc", '"server/engine/engine.h"', "model/ knows nothing"),
         ("model/sampler/a.cc", '"model/torch/torch_executor.h"', "stands alone"),
         ("server/engine/a.cc", '"server/transport/service.h"', "no transport"),
