@@ -3,12 +3,14 @@
 
 namespace skipstream {
 
-// Makes writing safe for a program, whatever started it. Called first in main, before anything opens a
-// file or a socket.
-//  - A write past the limit on the size of files fails with EFBIG, instead of ending the process by SIGXFSZ.
-//  - Descriptors 0, 1 and 2 are open. Otherwise the next file or socket would get one of these numbers, and
-//    text meant for standard output would go into it. Those that were closed read as empty, and writing to
-//    them fails with EBADF, as before.
+// Makes writing safe for a program, whatever started it. Called first in main, before anything
+// opens a file or a socket.
+//  - A write past the limit on the size of files fails with EFBIG, instead of ending the process by
+//  SIGXFSZ.
+//  - Descriptors 0, 1 and 2 are open. Otherwise the next file or socket would get one of these
+//  numbers, and
+//    text meant for standard output would go into it. Those that were closed read as empty, and
+//    writing to them fails with EBADF, as before.
 void PrepareProcess();
 
 }  // namespace skipstream

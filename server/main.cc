@@ -14,9 +14,11 @@
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
+#include <functional>
 #include <future>
 #include <iostream>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <random>
 #include <string>
@@ -24,6 +26,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/match.h"
@@ -163,13 +166,14 @@ int64_t ChooseMaxEvaluations(const Flags& flags, const ModelRegistry& models) {
   return std::max(affordable, static_cast<int64_t>(static_cast<double>(largest) / open) + 1);
 }
 
-// SIGTERM and SIGINT, taken by a thread instead of a handler. Made before any other thread, so that
-// all of them inherit the mask and no signal goes to a thread that does not expect it.
+// Takes SIGTERM, SIGINT and SIGHUP on a thread instead of in a handler. Made before any other
+// thread, so that all of them inherit the mask and no signal goes to a thread that does not expect
+// it.
 class Signals {
  public:
   Signals() : first_(promise_.get_future()) {
     sigemptyset(&set_);
-    for (int signal : {SIGTERM, SIGINT, kStopThread}) sigaddset(&set_, signal);
+    for (int signal : {SIGTERM, SIGINT, SIGHUP, kStopThread}) sigaddset(&set_, signal);
     pthread_sigmask(SIG_BLOCK, &set_, nullptr);
     thread_ = std::thread([this] { Run(); });
   }
@@ -179,8 +183,15 @@ class Signals {
     thread_.join();
   }
 
-  // Blocks until the first signal and returns it. The second one ends the process.
+  // Blocks until the first SIGTERM or SIGINT and returns it. The second one ends the process.
   int WaitForFirst() { return first_.get(); }
+
+  // Calls `reload` at each SIGHUP from now on, on the signals' thread; null: such a signal does
+  // nothing.
+  void SetReload(std::function<void()> reload) {
+    const std::lock_guard lock(mutex_);
+    reload_ = std::move(reload);
+  }
 
  private:
   static constexpr int kStopThread = SIGUSR1;
@@ -194,6 +205,11 @@ class Signals {
         if (stopping_) return;
         continue;  // somebody else's
       }
+      if (signal == SIGHUP) {
+        const std::lock_guard lock(mutex_);
+        if (reload_) reload_();
+        continue;
+      }
       if (std::exchange(seen, true)) std::_Exit(128 + signal);
       promise_.set_value(signal);
     }
@@ -203,6 +219,8 @@ class Signals {
   std::atomic<bool> stopping_ = false;
   std::promise<int> promise_;
   std::future<int> first_;
+  std::mutex mutex_;
+  std::function<void()> reload_;  // under mutex_
   std::thread thread_;
 };
 
@@ -246,6 +264,8 @@ absl::Status Serve(Flags flags, const EventLog& log, Signals& signals) {
                       .reload_interval = absl::Seconds(flags.reload_interval)},
                      log);
   if (!security.ok()) return security.status();
+  signals.SetReload([&security = **security] { security.ReloadSoon(); });
+  const absl::Cleanup forget_security = [&signals] { signals.SetReload(nullptr); };
   const auto registry = std::make_shared<prometheus::Registry>();
   ServerMetrics metrics(*registry, SKIPSTREAM_VERSION);
   const RealClock clock;

@@ -53,15 +53,26 @@ FileWatcher::~FileWatcher() {
     std::lock_guard lock(mutex_);
     stopping_ = true;
   }
-  stop_.notify_one();
+  wake_.notify_one();
   thread_.join();
+}
+
+void FileWatcher::CheckSoon() {
+  {
+    std::lock_guard lock(mutex_);
+    check_soon_ = true;
+  }
+  wake_.notify_one();
 }
 
 void FileWatcher::Run() {
   std::vector<std::string> last_errors(watches_.size());
   std::unique_lock lock(mutex_);
-  while (
-      !stop_.wait_for(lock, absl::ToChronoNanoseconds(interval_), [this] { return stopping_; })) {
+  while (true) {
+    wake_.wait_for(lock, absl::ToChronoNanoseconds(interval_),
+                   [this] { return stopping_ || check_soon_; });
+    if (stopping_) return;
+    check_soon_ = false;
     for (size_t i = 0; i < watches_.size(); ++i) Check(watches_[i], last_errors[i]);
   }
 }

@@ -39,6 +39,10 @@ class FileWatcher {
   FileWatcher(std::vector<Watch> watches, absl::Duration interval, const EventLog& log);
   ~FileWatcher();
 
+  // Makes the thread read the files now instead of at the end of the interval. Does not wait for
+  // it.
+  void CheckSoon();
+
  private:
   void Run();
   void Check(Watch& watch, std::string& last_error);
@@ -47,8 +51,9 @@ class FileWatcher {
   const EventLog& log_;
   std::vector<Watch> watches_;  // of the thread
   std::mutex mutex_;
-  std::condition_variable stop_;
+  std::condition_variable wake_;
   bool stopping_ = false;
+  bool check_soon_ = false;
   std::thread thread_;
 };
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -293,3 +294,24 @@ def test_an_open_server_says_nothing_of_tokens_and_a_locked_one_warns_without_tl
 ) -> None:
     assert "not encrypted" not in new_server().errors()
     wait_until(lambda: "not encrypted" in locked_server.errors(), "the server warns")
+
+
+def test_a_hangup_reads_the_files_at_once_and_ends_nothing(
+    new_server: Callable[..., Server], auth_file: Path
+) -> None:
+    server = new_server(f"--auth_file={auth_file}", "--reload_interval=86400")
+    server.process.send_signal(signal.SIGHUP)  # nothing has changed
+    auth_file.write_text(auth(entry(GENERATOR, "studio", "generate")))
+    server.process.send_signal(signal.SIGHUP)
+
+    def revoked() -> bool:
+        with connect(server, REVOKED) as client:
+            try:
+                client.models()
+            except skipstream.Unauthenticated:
+                return True
+            return False
+
+    wait_until(revoked, "the tokens were not read again")
+    with connect(server, GENERATOR) as client:
+        client.models()
