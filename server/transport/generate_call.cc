@@ -2,14 +2,16 @@
 
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "server/engine/error_details.h"
-#include "server/transport/callback_order.h"
+#include "server/transport/call_identity.h"
 #include "server/transport/generation_reader.h"
 #include "server/transport/grpc_status.h"
+#include "server/transport/picture_limits.h"
 #include "server/transport/serve_request.h"
 #include "server/transport/wire_limits.h"
 #include "server/transport/write_watchdog.h"
@@ -23,27 +25,18 @@ absl::Time DeadlineOf(const grpc::CallbackServerContext& context) {
                                                                   : absl::FromChrono(deadline);
 }
 
-// gRPC's side of the call; gone after OnDone, while the reader may be known for longer. gRPC calls
-// it back only once Start has returned.
-class GenerateReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
-                              public EventStream {
+// gRPC's side of the call. It is gone after OnDone, while the reader may be known for longer.
+class GenerateReactor final : public RequestReactor, public EventStream {
  public:
   GenerateReactor(std::shared_ptr<const GenerateEnvironment> environment,
-                  grpc::CallbackServerContext* context, CallIdentity identity)
-      : env_(std::move(environment)),
-        identity_(std::move(identity)),
+                  grpc::CallbackServerContext* context, Caller caller)
+      : RequestReactor(environment->request_timeout),
+        env_(std::move(environment)),
+        context_(*context),
         watchdog_(std::make_shared<WriteWatchdog>(env_->write_timeout,
                                                   [context] { context->TryCancel(); })),
-        reader_(std::make_shared<GenerationReader>(
-            GenerationReader::Options{.max_outbox_bytes = env_->max_outbox_bytes,
-                                      .deadline = DeadlineOf(*context)},
-            *this, env_->clock, env_->metrics)) {}
-
-  void Start(const v1::GenerateRequest& request) {
-    env_->calls.Enter();
-    served_by_ =
-        ServeRequest(env_, identity_.caller.tenant, identity_.request_id, request, reader_);
-    order_.HandOver();
+        identity_{.caller = std::move(caller), .request_id = {}, .trace = {}} {
+    ReadRequest();
   }
 
   void Write(const v1::GenerateEvent& event) override {
@@ -53,29 +46,73 @@ class GenerateReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   }
   void Finish(const absl::Status& status, const CallSummary& summary) override {
     LogEnd(status, summary);
-    order_.Finish();
-    grpc::ServerWriteReactor<grpc::ByteBuffer>::Finish(ToGrpcStatus(status));
+    order().Finish();
+    grpc::ServerGenericBidiReactor::Finish(ToGrpcStatus(status));
   }
 
   void OnWriteDone(bool ok) override {
-    const CallbackOrder::Callback callback(order_);
+    const CallbackOrder::Callback callback(order());
     watchdog_->WriteEnded();
     if (!ok) Leave();
-    reader_->OnWritten();
+    Reader()->OnWritten();
   }
   void OnCancel() override {
-    const CallbackOrder::Callback callback(order_);
+    const CallbackOrder::Callback callback(order());
     Leave();
   }
   void OnDone() override {
-    order_.Done();
+    order().Done();
+    StopReading();
     watchdog_->Stop();
-    env_->calls.Leave();
+    if (reader_ != nullptr) env_->calls.Leave();
     delete this;
   }
 
  private:
+  void OnRequest(const grpc::ByteBuffer& bytes) override {
+    v1::GenerateRequest request;
+    const absl::Status parsed = ParseBounded(bytes, kMaxRequestBytes, request);
+    identity_ = IdentifyCall(context_, std::move(identity_.caller), request.request_id());
+    if (!parsed.ok()) return OnRequestTimeout(parsed);
+    env_->calls.Enter();
+    const auto reader = std::make_shared<GenerationReader>(
+        GenerationReader::Options{.max_outbox_bytes = env_->max_outbox_bytes,
+                                  .deadline = DeadlineOf(context_)},
+        *this, env_->clock, env_->metrics);
+    {
+      std::lock_guard lock(mutex_);
+      reader_ = reader;
+    }
+    ServedBy served_by =
+        ServeRequest(env_, identity_.caller.tenant, identity_.request_id, request, reader);
+    std::unique_lock lock(mutex_);
+    served_by_ = std::move(served_by);
+    serving_ = true;
+    if (!gone_) return;
+    lock.unlock();
+    LeaveGeneration();
+  }
+  void OnRequestTimeout(const absl::Status& status) override {
+    CountUnresolvedCall(*env_, status);
+    order().Finish();
+    grpc::ServerGenericBidiReactor::Finish(ToGrpcStatus(status));
+  }
+
+  std::shared_ptr<GenerationReader> Reader() {
+    std::lock_guard lock(mutex_);
+    return reader_;
+  }
+
+  // Takes the client's leave; while ServeRequest runs, OnRequest does that when it is back.
   void Leave() {
+    {
+      std::lock_guard lock(mutex_);
+      gone_ = true;
+      if (!serving_) return;
+    }
+    LeaveGeneration();
+  }
+  void LeaveGeneration() {
     if (served_by_.generation) served_by_.generation->Leave(*reader_);
     reader_->OnGone();
   }
@@ -100,22 +137,28 @@ class GenerateReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   }
 
   const std::shared_ptr<const GenerateEnvironment> env_;
-  const CallIdentity identity_;
+  grpc::CallbackServerContext& context_;
   const std::shared_ptr<WriteWatchdog> watchdog_;
-  const std::shared_ptr<GenerationReader> reader_;
-  ServedBy served_by_;
+  CallIdentity identity_;     // whole once the request has been read
   grpc::ByteBuffer writing_;  // what gRPC is busy with
-  CallbackOrder order_;
+
+  std::mutex mutex_;
+  std::shared_ptr<GenerationReader> reader_;  // null: the request never came, or was none
+  ServedBy served_by_;                        // set once, with `serving_`
+  bool serving_ = false;
+  bool gone_ = false;
 };
 
 }  // namespace
 
-grpc::ServerWriteReactor<grpc::ByteBuffer>* StartGenerateCall(
+grpc::ServerGenericBidiReactor* StartGenerateCall(
     std::shared_ptr<const GenerateEnvironment> environment, grpc::CallbackServerContext* context,
-    const v1::GenerateRequest& request, CallIdentity identity) {
-  auto* reactor = new GenerateReactor(std::move(environment), context, std::move(identity));
-  reactor->Start(request);
-  return reactor;
+    Caller caller) {
+  return new GenerateReactor(std::move(environment), context, std::move(caller));
+}
+
+void CountUnresolvedCall(const GenerateEnvironment& environment, const absl::Status& status) {
+  environment.metrics.requests.With({"", "", StatusCodeName(status)}).Increment();
 }
 
 }  // namespace skipstream

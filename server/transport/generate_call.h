@@ -1,25 +1,28 @@
-// One Generate RPC from its first byte to its last.
 #ifndef SKIPSTREAM_SERVER_TRANSPORT_GENERATE_CALL_H_
 #define SKIPSTREAM_SERVER_TRANSPORT_GENERATE_CALL_H_
 
 #include <grpcpp/server_context.h>
-#include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
 #include <memory>
 
-#include "server/transport/call_identity.h"
+#include "absl/status/status.h"
+#include "server/transport/auth_file.h"
 #include "server/transport/generate_environment.h"
-#include "skipstream/v1/image_generation.pb.h"
+#include "server/transport/request_reactor.h"
 
 namespace skipstream {
 
-// Handles the RPC (serve_request.h): streams its events, serialized as in raw methods, and logs how
-// it ended. The reactor belongs to gRPC and deletes itself; `request` is needed no longer than this
-// function runs.
-grpc::ServerWriteReactor<grpc::ByteBuffer>* StartGenerateCall(
+// Handles a Generate call from its headers to its end: reads the request within
+// `environment->request_timeout`, serves it (serve_request.h), streams its events serialized, and
+// logs how it ended. The reactor deletes itself.
+grpc::ServerGenericBidiReactor* StartGenerateCall(
     std::shared_ptr<const GenerateEnvironment> environment, grpc::CallbackServerContext* context,
-    const v1::GenerateRequest& request, CallIdentity identity);
+    Caller caller);
+
+// Counts a Generate call that ended with `status` before its request was known. It is not logged:
+// anybody who reaches the port could fill the log with calls that mean nothing.
+void CountUnresolvedCall(const GenerateEnvironment& environment, const absl::Status& status);
 
 }  // namespace skipstream
 

@@ -35,6 +35,7 @@ struct GenerateEnvironment {
   SeedSource draw_seed;
   RequestLimits limits;
   size_t max_outbox_bytes = 0;
+  absl::Duration request_timeout = absl::InfiniteDuration();
   absl::Duration write_timeout = absl::InfiniteDuration();
   std::string version;
 };

@@ -3,61 +3,46 @@
 #include <memory>
 #include <string>
 
-#include "server/transport/call_identity.h"
+#include "absl/strings/str_cat.h"
 #include "server/transport/generate_call.h"
-#include "server/transport/grpc_status.h"
 #include "server/transport/model_description.h"
 #include "server/transport/model_reference.h"
-#include "server/transport/picture_limits.h"
-#include "server/transport/raw_answer.h"
+#include "server/transport/unary_method.h"
 #include "server/transport/violations.h"
-#include "server/transport/wire_limits.h"
+#include "skipstream/v1/image_generation.grpc.pb.h"
 
 namespace skipstream {
-namespace {
 
-// A call that ends before it is one.
-class RefusedCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
- public:
-  explicit RefusedCall(const absl::Status& status) { Finish(ToGrpcStatus(status)); }
-  void OnDone() override { delete this; }
-};
-
-}  // namespace
-
-grpc::ServerWriteReactor<grpc::ByteBuffer>* ImageGenerationService::Generate(
-    grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes) {
-  absl::StatusOr<Caller> caller = door_.Enter(*context, Right::kGenerate, "Generate");
-  if (!caller.ok()) return Refuse(caller.status());
-  v1::GenerateRequest request;
-  const absl::Status parsed = ParseBounded(*bytes, kMaxRequestBytes, request);
-  // gRPC keeps its bytes until the call ends. A picture in them can be many times larger than what
-  // becomes of it, so they go now; gRPC made them for this call alone.
-  const_cast<grpc::ByteBuffer*>(bytes)->Clear();
-  CallIdentity identity = IdentifyCall(*context, *std::move(caller), request.request_id());
-  // Counted, not logged: whoever reaches the port could fill the log with bytes that mean nothing.
-  if (!parsed.ok()) return Refuse(parsed);
-  return StartGenerateCall(environment_, context, request, std::move(identity));
+void ImageGenerationService::AddTo(CallRouter& router) const {
+  const std::string service = absl::StrCat("/", v1::ImageGeneration::service_full_name(), "/");
+  router.Add(service + "Generate", [this](grpc::CallbackServerContext* context) {
+    absl::StatusOr<Caller> caller = door_.Enter(*context, Right::kGenerate, "Generate");
+    if (!caller.ok()) {
+      CountUnresolvedCall(*environment_, caller.status());
+      return RefuseCall(caller.status());
+    }
+    return StartGenerateCall(environment_, context, *std::move(caller));
+  });
+  router.Add(service + "ListModels", [this](grpc::CallbackServerContext* context) {
+    return HandleUnary<v1::ListModelsRequest>(
+        door_.Enter(*context, Right::kAny, "ListModels"), environment_->request_timeout,
+        [this](const Caller& /*caller*/, const v1::ListModelsRequest& request,
+               const UnaryCall::Done& done) {
+          Violations violations;
+          violations.CheckNoUnknownFields(request);
+          if (!violations.empty()) return done(violations.ToStatus());
+          done(Serialized(ListModels()));
+        });
+  });
+  router.Add(service + "GetModel", [this](grpc::CallbackServerContext* context) {
+    return HandleUnary<v1::GetModelRequest>(
+        door_.Enter(*context, Right::kAny, "GetModel"), environment_->request_timeout,
+        [this](const Caller& /*caller*/, const v1::GetModelRequest& request,
+               const UnaryCall::Done& done) { done(SerializedResult(GetModel(request))); });
+  });
 }
 
-grpc::ServerWriteReactor<grpc::ByteBuffer>* ImageGenerationService::Refuse(
-    const absl::Status& status) const {
-  environment_->metrics.requests.With({"", "", StatusCodeName(status)}).Increment();
-  return new RefusedCall(status);
-}
-
-absl::StatusOr<v1::ListModelsResponse> ImageGenerationService::ListModelsResult(
-    const grpc::CallbackServerContext& context, const grpc::ByteBuffer& bytes) const {
-  if (const auto caller = door_.Enter(context, Right::kAny, "ListModels"); !caller.ok()) {
-    return caller.status();
-  }
-  v1::ListModelsRequest request;
-  if (absl::Status parsed = ParseBounded(bytes, kMaxQueryBytes, request); !parsed.ok()) {
-    return parsed;
-  }
-  Violations violations;
-  violations.CheckNoUnknownFields(request);
-  if (!violations.empty()) return violations.ToStatus();
+v1::ListModelsResponse ImageGenerationService::ListModels() const {
   v1::ListModelsResponse response;
   const std::string default_name = environment_->models.default_name();
   for (const auto& model : environment_->models.List()) {
@@ -66,15 +51,8 @@ absl::StatusOr<v1::ListModelsResponse> ImageGenerationService::ListModelsResult(
   return response;
 }
 
-absl::StatusOr<v1::GetModelResponse> ImageGenerationService::GetModelResult(
-    const grpc::CallbackServerContext& context, const grpc::ByteBuffer& bytes) const {
-  if (const auto caller = door_.Enter(context, Right::kAny, "GetModel"); !caller.ok()) {
-    return caller.status();
-  }
-  v1::GetModelRequest request;
-  if (absl::Status parsed = ParseBounded(bytes, kMaxQueryBytes, request); !parsed.ok()) {
-    return parsed;
-  }
+absl::StatusOr<v1::GetModelResponse> ImageGenerationService::GetModel(
+    const v1::GetModelRequest& request) const {
   Violations violations;
   violations.CheckNoUnknownFields(request);
   if (!request.model().empty()) {
@@ -86,22 +64,6 @@ absl::StatusOr<v1::GetModelResponse> ImageGenerationService::GetModelResult(
   const absl::StatusOr<std::shared_ptr<const LoadedModel>> model = models.Find(request.model());
   if (!model.ok()) return model.status();
   return DescribeModel(**model, (*model)->name() == models.default_name(), environment_->limits);
-}
-
-grpc::ServerUnaryReactor* ImageGenerationService::ListModels(grpc::CallbackServerContext* context,
-                                                             const grpc::ByteBuffer* bytes,
-                                                             grpc::ByteBuffer* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  FinishWith(*reactor, ListModelsResult(*context, *bytes), *response);
-  return reactor;
-}
-
-grpc::ServerUnaryReactor* ImageGenerationService::GetModel(grpc::CallbackServerContext* context,
-                                                           const grpc::ByteBuffer* bytes,
-                                                           grpc::ByteBuffer* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  FinishWith(*reactor, GetModelResult(*context, *bytes), *response);
-  return reactor;
 }
 
 }  // namespace skipstream

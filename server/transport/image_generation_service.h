@@ -5,40 +5,28 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "server/transport/call_router.h"
 #include "server/transport/door.h"
 #include "server/transport/generate_environment.h"
-#include "skipstream/v1/image_generation.grpc.pb.h"
+#include "skipstream/v1/image_generation.pb.h"
 
 namespace skipstream {
 
-// skipstream.v1.ImageGeneration on gRPC's threads; nothing here blocks. The methods are raw: who
-// calls is known, and how much a message holds, before anything of it is read.
-class ImageGenerationService final
-    : public v1::ImageGeneration::WithRawCallbackMethod_Generate<
-          v1::ImageGeneration::WithRawCallbackMethod_ListModels<
-              v1::ImageGeneration::WithRawCallbackMethod_GetModel<v1::ImageGeneration::Service>>> {
+// Serves skipstream.v1.ImageGeneration on gRPC's threads; nothing here blocks. A caller is known
+// before the message of the call is read, and how much a message holds before it is parsed.
+class ImageGenerationService {
  public:
   // `door` outlives the service.
   ImageGenerationService(GenerateEnvironment environment, const Door& door)
       : environment_(std::make_shared<const GenerateEnvironment>(std::move(environment))),
         door_(door) {}
 
-  grpc::ServerWriteReactor<grpc::ByteBuffer>* Generate(grpc::CallbackServerContext* context,
-                                                       const grpc::ByteBuffer* bytes) override;
-  grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* context,
-                                       const grpc::ByteBuffer* bytes,
-                                       grpc::ByteBuffer* response) override;
-  grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context,
-                                     const grpc::ByteBuffer* bytes,
-                                     grpc::ByteBuffer* response) override;
+  // The service outlives the router's server.
+  void AddTo(CallRouter& router) const;
 
  private:
-  // Ends a Generate call that never became one, and counts it.
-  grpc::ServerWriteReactor<grpc::ByteBuffer>* Refuse(const absl::Status& status) const;
-  absl::StatusOr<v1::ListModelsResponse> ListModelsResult(
-      const grpc::CallbackServerContext& context, const grpc::ByteBuffer& bytes) const;
-  absl::StatusOr<v1::GetModelResponse> GetModelResult(const grpc::CallbackServerContext& context,
-                                                      const grpc::ByteBuffer& bytes) const;
+  v1::ListModelsResponse ListModels() const;
+  absl::StatusOr<v1::GetModelResponse> GetModel(const v1::GetModelRequest& request) const;
 
   const std::shared_ptr<const GenerateEnvironment> environment_;
   const Door& door_;

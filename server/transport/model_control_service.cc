@@ -12,9 +12,9 @@
 #include "server/transport/confined_file.h"
 #include "server/transport/grpc_status.h"
 #include "server/transport/model_reference.h"
-#include "server/transport/raw_answer.h"
+#include "server/transport/unary_method.h"
 #include "server/transport/violations.h"
-#include "server/transport/wire_limits.h"
+#include "skipstream/v1/model_control.grpc.pb.h"
 
 namespace skipstream {
 namespace {
@@ -64,17 +64,11 @@ ModelControlService::ModelControlService(const Options& options, StepExecutor& e
   loader_.Submit([] { setpriority(PRIO_PROCESS, /*who: this thread*/ 0, kLoaderNiceness); });
 }
 
-template <typename Request>
-absl::StatusOr<ModelControlService::Call<Request>> ModelControlService::Enter(
-    const grpc::CallbackServerContext& context, const char* method,
-    const grpc::ByteBuffer& bytes) const {
+absl::StatusOr<Caller> ModelControlService::Enter(const grpc::CallbackServerContext& context,
+                                                  const char* method) const {
   absl::StatusOr<Caller> caller = door_.Enter(context, Right::kControl, method);
-  if (!caller.ok()) return caller.status();
-  if (!options_.enabled) return Disabled();
-  Call<Request> call{.caller = *std::move(caller), .request = {}};
-  absl::Status parsed = ParseBounded(bytes, kMaxQueryBytes, call.request);
-  if (!parsed.ok()) return parsed;
-  return call;
+  if (caller.ok() && !options_.enabled) return Disabled();
+  return caller;
 }
 
 void ModelControlService::Log(const char* operation, const std::string& tenant,
@@ -88,43 +82,35 @@ void ModelControlService::Log(const char* operation, const std::string& tenant,
                               {"error", std::string(status.message())}});
 }
 
-grpc::ServerUnaryReactor* ModelControlService::Load(grpc::CallbackServerContext* context,
-                                                    const grpc::ByteBuffer* bytes,
-                                                    grpc::ByteBuffer* response) {
-  auto call = Enter<v1::LoadRequest>(*context, "Load", *bytes);
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  if (!call.ok()) {
-    reactor->Finish(ToGrpcStatus(call.status()));
-    return reactor;
-  }
-  // The response lives until the reactor is finished.
-  loader_.Submit([this, context, reactor, response, call = *std::move(call)] {
-    // Also when the server is stopping: what waits here must not hold it up.
-    if (context->IsCancelled()) {
-      reactor->Finish(ToGrpcStatus(absl::CancelledError("the call ended before its turn to load")));
-      return;
-    }
-    const auto result = Caught([&] { return LoadModel(call.request); });
-    Log("load", call.caller.tenant->name, call.request.file(), call.request.name(),
-        result.status());
-    FinishWith(*reactor, result, *response);
+void ModelControlService::AddTo(CallRouter& router) {
+  const std::string service = absl::StrCat("/", v1::ModelControl::service_full_name(), "/");
+  router.Add(service + "Load", [this](grpc::CallbackServerContext* context) {
+    return HandleUnary<v1::LoadRequest>(
+        Enter(*context, "Load"), options_.request_timeout,
+        // The context lives until the call is done.
+        [this, context](const Caller& caller, v1::LoadRequest request, UnaryCall::Done done) {
+          loader_.Submit([this, context, tenant = caller.tenant->name, request = std::move(request),
+                          done = std::move(done)] {
+            // Also when the server is stopping: what waits here must not hold it up.
+            if (context->IsCancelled()) {
+              return done(absl::CancelledError("the call ended before its turn to load"));
+            }
+            const auto result = Caught([&] { return LoadModel(request); });
+            Log("load", tenant, request.file(), request.name(), result.status());
+            done(SerializedResult(result));
+          });
+        });
   });
-  return reactor;
-}
-
-grpc::ServerUnaryReactor* ModelControlService::Unload(grpc::CallbackServerContext* context,
-                                                      const grpc::ByteBuffer* bytes,
-                                                      grpc::ByteBuffer* response) {
-  const auto call = Enter<v1::UnloadRequest>(*context, "Unload", *bytes);
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  if (!call.ok()) {
-    reactor->Finish(ToGrpcStatus(call.status()));
-    return reactor;
-  }
-  const auto result = UnloadModel(call->request);
-  Log("unload", call->caller.tenant->name, "", call->request.name(), result.status());
-  FinishWith(*reactor, result, *response);
-  return reactor;
+  router.Add(service + "Unload", [this](grpc::CallbackServerContext* context) {
+    return HandleUnary<v1::UnloadRequest>(
+        Enter(*context, "Unload"), options_.request_timeout,
+        [this](const Caller& caller, const v1::UnloadRequest& request,
+               const UnaryCall::Done& done) {
+          const auto result = UnloadModel(request);
+          Log("unload", caller.tenant->name, "", request.name(), result.status());
+          done(SerializedResult(result));
+        });
+  });
 }
 
 absl::StatusOr<v1::LoadResponse> ModelControlService::LoadModel(const v1::LoadRequest& request) {

@@ -5,24 +5,26 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "model/step_executor.h"
 #include "server/engine/model_registry.h"
 #include "server/log/event_log.h"
+#include "server/transport/call_router.h"
 #include "server/transport/door.h"
 #include "server/transport/worker_pool.h"
-#include "skipstream/v1/model_control.grpc.pb.h"
+#include "skipstream/v1/model_control.pb.h"
 
 namespace skipstream {
 
-// skipstream.v1.ModelControl. Its methods are raw, as ImageGenerationService's. Files are read on a
-// thread of its own, one after the other, so that gRPC's threads never wait for a disk and of two
-// loads of one name one comes first. Nothing is offered before its file was verified. Everything
-// passed in outlives the service.
-class ModelControlService final
-    : public v1::ModelControl::WithRawCallbackMethod_Load<
-          v1::ModelControl::WithRawCallbackMethod_Unload<v1::ModelControl::Service>> {
+// Serves skipstream.v1.ModelControl, as ImageGenerationService does its service. Files are read on
+// a thread of its own, one after the other: gRPC's threads never wait for a disk, and of two loads
+// of one name one comes first. Nothing is offered before its file was verified. Everything passed
+// in outlives the service.
+class ModelControlService {
  public:
   struct Options {
+    // A call ends if its message is not whole by then.
+    absl::Duration request_timeout = absl::InfiniteDuration();
     // Otherwise every call is PERMISSION_DENIED. If so, callers need the right "control".
     bool enabled = false;
     std::string model_dir;  // the only directory files are loaded from
@@ -31,24 +33,13 @@ class ModelControlService final
   ModelControlService(const Options& options, StepExecutor& executor, ModelRegistry& models,
                       const Door& door, const EventLog& log);
 
-  grpc::ServerUnaryReactor* Load(grpc::CallbackServerContext* context,
-                                 const grpc::ByteBuffer* bytes,
-                                 grpc::ByteBuffer* response) override;
-  grpc::ServerUnaryReactor* Unload(grpc::CallbackServerContext* context,
-                                   const grpc::ByteBuffer* bytes,
-                                   grpc::ByteBuffer* response) override;
+  // The service outlives the router's server.
+  void AddTo(CallRouter& router);
 
  private:
-  template <typename Request>
-  struct Call {
-    Caller caller;
-    Request request;
-  };
-
-  // Who calls, and what with, if the call may go on.
-  template <typename Request>
-  absl::StatusOr<Call<Request>> Enter(const grpc::CallbackServerContext& context,
-                                      const char* method, const grpc::ByteBuffer& bytes) const;
+  // Who calls, if they may.
+  absl::StatusOr<Caller> Enter(const grpc::CallbackServerContext& context,
+                               const char* method) const;
   // How an operation of this tenant ended.
   void Log(const char* operation, const std::string& tenant, const std::string& file,
            const std::string& name, const absl::Status& status) const;

@@ -1,11 +1,8 @@
 #include "server/transport/server.h"
 
 #include <google/protobuf/stubs/logging.h>
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
-#include <grpcpp/impl/server_builder_option.h>
-#include <grpcpp/impl/server_builder_plugin.h>
 
 #include <chrono>
 #include <utility>
@@ -13,7 +10,9 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "grpc/health/v1/health.grpc.pb.h"
 #include "server/transport/call_counter.h"
+#include "server/transport/call_router.h"
 #include "server/transport/door.h"
 #include "server/transport/generation_table.h"
 #include "server/transport/image_generation_service.h"
@@ -21,14 +20,17 @@
 #include "server/transport/model_control_service.h"
 #include "server/transport/picture_limits.h"
 #include "server/transport/readiness.h"
+#include "server/transport/reflection_service.h"
 #include "server/transport/worker_pool.h"
+#include "skipstream/v1/image_generation.grpc.pb.h"
+#include "skipstream/v1/model_control.grpc.pb.h"
 
 namespace skipstream {
 namespace {
 
 constexpr int kMaxStreamsPerConnection = 1024;
-// What gRPC may hold for requests that are still arriving and for answers not yet sent.
-constexpr size_t kMaxTransportBytes = size_t{1} << 30;
+// Threads that gRPC may start for one server. Its callbacks need about as many as there are cores.
+constexpr int kMaxTransportThreads = 1024;
 // A dead client is noticed after half a minute of silence, also while it waits for its turn or has
 // no call at all.
 constexpr int kKeepaliveTimeMs = 20'000;
@@ -42,23 +44,6 @@ constexpr int kHandshakeTimeoutMs = 20'000;
 // When the server goes: until calls that never end by themselves (health watches, reflection) are
 // cut off, and with them whatever has just arrived and is not refused yet.
 constexpr auto kCancelGrace = std::chrono::seconds(1);
-
-// Turns reflection on or off for one server; gRPC's own switch is the linking of its library.
-class ReflectionOption final : public grpc::ServerBuilderOption {
- public:
-  explicit ReflectionOption(bool enabled) : enabled_(enabled) {}
-
-  void UpdateArguments(grpc::ChannelArguments* /*arguments*/) override {}
-  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
-    auto reflection = std::make_unique<grpc::reflection::ProtoServerReflectionPlugin>();
-    std::erase_if(*plugins,
-                  [&](const auto& plugin) { return plugin->name() == reflection->name(); });
-    if (enabled_) plugins->push_back(std::move(reflection));
-  }
-
- private:
-  const bool enabled_;
-};
 
 }  // namespace
 
@@ -83,11 +68,21 @@ class Server::Impl {
                      .draw_seed = dependencies.draw_seed,
                      .limits = options.limits,
                      .max_outbox_bytes = options.max_outbox_bytes,
+                     .request_timeout = options.request_timeout,
                      .write_timeout = options.write_timeout,
                      .version = options.version},
                     door_),
-        control_({.enabled = options.enable_model_control, .model_dir = options.model_dir},
-                 dependencies.executor, dependencies.models, door_, dependencies.log) {
+        control_({.request_timeout = options.request_timeout,
+                  .enabled = options.enable_model_control,
+                  .model_dir = options.model_dir},
+                 dependencies.executor, dependencies.models, door_, dependencies.log),
+        reflection_({v1::ImageGeneration::service_full_name(),
+                     v1::ModelControl::service_full_name(),
+                     grpc::health::v1::Health::service_full_name()}) {
+    generation_.AddTo(router_);
+    control_.AddTo(router_);
+    // Only without tokens: it would answer anybody.
+    if (options.reflection && dependencies.authenticator.is_open()) reflection_.AddTo(router_);
     credentials_ = dependencies.tls != nullptr ? dependencies.tls->MakeCredentials()
                                                : grpc::InsecureServerCredentials();
   }
@@ -109,10 +104,16 @@ class Server::Impl {
     using FromWhat = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
     auto acceptor =
         builder.experimental().AddExternalConnectionAcceptor(FromWhat::FROM_FD, credentials_);
-    builder.RegisterService(&generation_);
-    builder.RegisterService(&control_);
+    builder.RegisterCallbackGenericService(&router_);
     builder.SetMaxReceiveMessageSize(static_cast<int>(kMaxRequestBytes));
-    builder.SetResourceQuota(grpc::ResourceQuota("skipstream").Resize(kMaxTransportBytes));
+    // Compressed requests are UNIMPLEMENTED: gRPC would unpack them before it looks at their size.
+    for (const auto algorithm : {GRPC_COMPRESS_DEFLATE, GRPC_COMPRESS_GZIP}) {
+      builder.SetCompressionAlgorithmSupportStatus(algorithm, false);
+    }
+    builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
+    builder.SetResourceQuota(grpc::ResourceQuota("skipstream")
+                                 .Resize(options.max_transport_bytes)
+                                 .SetMaxThreads(kMaxTransportThreads));
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);
     builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
     builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs);
@@ -121,8 +122,6 @@ class Server::Impl {
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                                kMinClientPingIntervalMs);
-    builder.SetOption(std::make_unique<ReflectionOption>(options.reflection &&
-                                                         dependencies_.authenticator.is_open()));
     server_ = builder.BuildAndStart();
     if (server_ == nullptr) return absl::InternalError("gRPC's server does not start");
     listener_ = *std::move(listener);
@@ -153,6 +152,8 @@ class Server::Impl {
   const Door door_;
   ImageGenerationService generation_;
   ModelControlService control_;
+  ReflectionService reflection_;
+  CallRouter router_;
   std::shared_ptr<grpc::ServerCredentials> credentials_;
   // Last: gone before what its calls use.
   std::unique_ptr<grpc::Server> server_;

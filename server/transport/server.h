@@ -38,6 +38,11 @@ class Server {
     // Per call: finished events that wait for a slow reader. Past it the call is
     // RESOURCE_EXHAUSTED.
     size_t max_outbox_bytes = size_t{64} << 20;
+    // Memory that gRPC may hold for requests that are still arriving and for answers not yet sent.
+    // Past it, connections are reset.
+    size_t max_transport_bytes = size_t{256} << 20;
+    // A call whose request is not whole so long after its headers ends with DEADLINE_EXCEEDED.
+    absl::Duration request_timeout = absl::Seconds(60);
     // Results that are kept for retries.
     GenerationTable::Options results = {};
     // A reader that takes nothing for so long has its call cancelled.
