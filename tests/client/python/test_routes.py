@@ -17,9 +17,7 @@ import skipstream
 from fake_server import FakeServer
 from skipstream import connection
 
-CASES = json.loads(
-    (Path(__file__).resolve().parents[2] / "data" / "route_cases.json").read_text()
-)
+CASES = json.loads((Path(__file__).resolve().parents[2] / "data" / "route_cases.json").read_text())
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "grpc_proxy", "no_proxy", "no_grpc_proxy")
 TOKEN = "my-secret-token"
 ONCE = skipstream.RetryPolicy(max_attempts=1)
@@ -31,7 +29,7 @@ class RecordingProxy:
     def __init__(self) -> None:
         self.seen: list[bytes] = []
         self._listening = socket.create_server(("127.0.0.1", 0))
-        self.address = "127.0.0.1:{}".format(self._listening.getsockname()[1])
+        self.address = f"127.0.0.1:{self._listening.getsockname()[1]}"
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 

@@ -9,6 +9,8 @@ from typing import Any
 
 INT32 = (-(2**31), 2**31 - 1)
 UINT32 = (0, 2**32 - 1)
+# A century. Deadlines end in 2262, where nanoseconds since 1970 no longer fit into 64 bits.
+_LONGEST_WAIT = 100 * 365 * 86400
 
 
 def is_single(value: object) -> bool:
@@ -47,12 +49,19 @@ def number(name: str, value: object) -> float:
 
 def numbers(name: str, values: object) -> list[float]:
     """A sequence of finite numbers. Raises TypeError or ValueError with `name`."""
-    return [number(f"{name}[{i}]", value) for i, value in enumerate(_sequence(name, values))]
+    return [number(f"{name}[{i}]", value) for i, value in enumerate(sequence(name, values))]
 
 
 def integers(name: str, values: object, bounds: tuple[int, int] = INT32) -> list[int]:
     """A sequence of integers within `bounds`. Raises TypeError or ValueError with `name`."""
-    return [integer(f"{name}[{i}]", v, bounds) for i, v in enumerate(_sequence(name, values))]
+    return [integer(f"{name}[{i}]", v, bounds) for i, v in enumerate(sequence(name, values))]
+
+
+def sequence(name: str, values: object) -> Iterable[object]:
+    """`values`, which can be iterated. Raises TypeError with `name`; text is no sequence."""
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be a sequence, got {values!r}")
+    return values
 
 
 def flag(name: str, value: object) -> bool:
@@ -76,16 +85,6 @@ def seconds(name: str, value: object) -> float | None:
     return None if result > _LONGEST_WAIT else result
 
 
-# A century. Deadlines end in 2262, where nanoseconds since 1970 no longer fit into 64 bits.
-_LONGEST_WAIT = 100 * 365 * 86400
-
-
 def _plain(value: Any) -> Any:  # noqa: ANN401
     """Python's own kind of a numpy scalar or of an array of no dimensions; else `value` itself."""
     return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
-
-
-def _sequence(name: str, values: object) -> Iterable[object]:
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise TypeError(f"{name} must be a sequence, got {values!r}")
-    return values

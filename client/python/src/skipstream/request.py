@@ -5,16 +5,25 @@ from __future__ import annotations
 import io
 import secrets
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, Unpack, cast, get_args
+from typing import TypeVar, Unpack, cast, get_args
 
 from google.protobuf import json_format
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from PIL import Image as PilImage
 from PIL import ImageOps
 
-from skipstream._numbers import UINT32, flag, integer, integers, is_single, number, numbers
+from skipstream._numbers import (
+    UINT32,
+    flag,
+    integer,
+    integers,
+    is_single,
+    number,
+    numbers,
+    sequence,
+)
 from skipstream._proto.skipstream.v1 import image_generation_pb2 as pb
 from skipstream.options import (
     Guidance,
@@ -133,7 +142,7 @@ def _choose_enum(option: str, name: str, enum: type[_Enum]) -> _Enum:
 def _set_classes(request: GenerateRequest, options: RequestOptions) -> None:
     classes = options.get("classes", ())
     single = isinstance(classes, str) or is_single(classes)
-    for i, selector in enumerate((classes,) if single else cast(Iterable[Any], classes)):
+    for i, selector in enumerate((classes,) if single else sequence("classes", classes)):
         if isinstance(selector, str):
             request.classes.add(name=selector)
         else:
