@@ -193,7 +193,7 @@ bool IsFinite(const SamplingPlan& plan) {
 
 // Networks give outputs that are exact to about 1e-4 of an image's range. A step that weighs them
 // by more than this, with either sign, shows that as noise.
-constexpr double kMaxWeight = 100.0;
+constexpr double kMaxWeight = 300.0;
 // Levels within 5 % of each other are close. A long last step weighs outputs at levels further
 // apart more, which is the solver's extrapolation, not noise.
 constexpr double kCloseRatio = 0.95;
@@ -204,7 +204,7 @@ bool TakesDifferences(Solver solver) {
          solver == Solver::kDpmpp2mSde || solver == Solver::kUnipc;
 }
 
-// What the step's next input magnifies errors of the network's outputs by; NaN or infinite where
+// Factor by which the step magnifies errors of the network's outputs; NaN or infinite where
 // levels hardly differ.
 double WeightOfOutputs(const SolverStep& step) {
   double largest = 0.0;

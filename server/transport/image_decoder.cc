@@ -43,7 +43,7 @@ bool IsWholeWebp(absl::string_view data) {
   return data.size() >= size;
 }
 
-// How a file stores its pixels: `scale` times as many each way as `shape` has.
+// Describes a file's pixels: `scale` times as many each way as `shape` has.
 struct Layout {
   PictureShape shape;
   int scale = 1;

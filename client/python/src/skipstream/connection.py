@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+import grpc.experimental
 
 # As the C++ client has them, where not said otherwise.
 CHANNEL_OPTIONS = [
-    # Of one message: a large raw image must fit.
+    # Messages may be this long: a large raw image must fit.
     ("grpc.max_receive_message_length", 256 * 1024 * 1024),
     ("grpc.max_send_message_length", 256 * 1024 * 1024),
     # A target with several addresses is several replicas: requests go to them in turn, and a retry
@@ -67,10 +68,16 @@ def channel_credentials(
 ) -> grpc.ChannelCredentials | None:
     """What was given in either way; None: not encrypted."""
     if tls is False:
-        return credentials
+        return None if _are_insecure(credentials) else credentials
     if credentials is not None:
         raise TypeError("give credentials or tls, not both")
     return (Tls() if tls is True else tls).credentials()
+
+
+def _are_insecure(credentials: grpc.ChannelCredentials | None) -> bool:
+    """Whether these are gRPC's credentials for connections that are not encrypted."""
+    insecure = grpc.experimental.insecure_channel_credentials()
+    return getattr(credentials, "_credentials", None) is insecure._credentials
 
 
 Metadata = tuple[tuple[str, str], ...]
