@@ -14,7 +14,6 @@
 namespace skipstream {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 // Two rows of three pixels, as files store them.
