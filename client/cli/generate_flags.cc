@@ -61,8 +61,10 @@ void AddInputImage(CLI::App& command, GenerateFlags& flags) {
       "How much of it is made anew, above 0 to 1 (default: 0.6; with a mask 1)", "X")
       ->needs(image);
   command
-      .add_option("--mask", flags.mask_file,
-                  "Inpainting: white is made anew, black stays (default: all is made anew)")
+      .add_option(
+          "--mask", flags.mask_file,
+          "Inpainting: white is made anew, black stays (default: all is made anew). The PNG "
+          "carries the whole original image; --no_metadata leaves it out")
       ->type_name("FILE")
       ->needs(image);
 }
@@ -122,6 +124,10 @@ void AddPicture(CLI::App& command, GenerateFlags& flags) {
   AddValue<int>(
       command, "--scale", [=](int scale) { output()->set_scale(scale); },
       "Enlarge by a whole factor (default: 1)", "K");
+  command.add_flag_callback(
+      "--no_metadata", [=] { output()->set_no_metadata(true); },
+      "Leave the request out of PNG files; they carry it, and with --image and --mask the whole "
+      "original image");
   AddValue<int>(
       command, "--preview_every", [=](int every) { output()->set_preview_every(every); },
       "A preview after every N evaluations; needs --preview_dir", "N")

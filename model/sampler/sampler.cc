@@ -1,6 +1,8 @@
 #include "model/sampler/sampler.h"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <cmath>
 #include <numbers>
 #include <string>
@@ -189,6 +191,61 @@ bool IsFinite(const SamplingPlan& plan) {
          });
 }
 
+// Networks give outputs that are exact to about 1e-4 of an image's range. A step that weighs them
+// by more than this, with either sign, shows that as noise.
+constexpr double kMaxWeight = 300.0;
+// Levels within 5 % of each other are close. A long last step weighs outputs at levels further
+// apart more, which is the solver's extrapolation, not noise.
+constexpr double kCloseRatio = 0.95;
+
+// Solvers that divide by the distance of levels.
+bool TakesDifferences(Solver solver) {
+  return solver == Solver::kDpmpp2m || solver == Solver::kDpmpp3m ||
+         solver == Solver::kDpmpp2mSde || solver == Solver::kUnipc;
+}
+
+// Factor by which the step magnifies errors of the network's outputs; NaN or infinite where
+// levels hardly differ.
+double WeightOfOutputs(const SolverStep& step) {
+  double largest = 0.0;
+  for (const UpdateRow row : {kNextBase, kNextEval}) {
+    double weight = 0.0;
+    for (const Register output : {kDenoised, kH1, kH2, kH3})
+      weight += std::abs(step.a[row][output]);
+    if (!(weight <= largest)) largest = weight;
+  }
+  return largest;
+}
+
+// In as many digits as tell it from its neighbours.
+std::string Exactly(double value) {
+  std::array<char, 32> digits;
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value);
+  return std::string(digits.data(), end.ptr);
+}
+
+// `steps` has one step per level, as those of all solvers that take differences.
+absl::Status ValidateDistances(const SamplingParams& params, const StepPoints& points,
+                               const std::vector<SolverStep>& steps) {
+  if (!TakesDifferences(params.solver)) return absl::OkStatus();
+  for (size_t i = 0; i < steps.size(); ++i) {
+    if (WeightOfOutputs(steps[i]) <= kMaxWeight) continue;
+    const auto ratio = [&](size_t at) { return points[at + 1].sigma / points[at].sigma; };
+    size_t closest = i > 2 ? i - 3 : 0;  // no solver looks further back
+    for (size_t at = closest + 1; at <= i; ++at) {
+      if (ratio(at) > ratio(closest)) closest = at;
+    }
+    if (ratio(closest) < kCloseRatio) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the levels ", Exactly(points[closest].sigma), " and ", Exactly(points[closest + 1].sigma),
+        " are too close, beside the steps around them, for ",
+        std::string(SolverName(params.solver)),
+        ", which divides by their distance: its results would be noise; move them apart or take "
+        "euler, heun, dpm2 or ipndm"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Validate(const SamplingParams& params) {
   if (absl::Status status = ValidateLevelsAndEnd(params); !status.ok()) return status;
   if (absl::Status status = ValidateChurn(params.solver, params.churn); !status.ok()) return status;
@@ -220,6 +277,9 @@ absl::StatusOr<SamplingPlan> CompilePlan(const SamplingParams& params) {
   plan.initial.latent = points.front().sigma;
   plan.initial.noise = points.front().noise;
   plan.steps = SolverSteps(params, points);
+  if (absl::Status status = ValidateDistances(params, points, plan.steps); !status.ok()) {
+    return status;
+  }
   if (absl::Status status = ValidateConditioning(params.conditioning_sigmas, plan.steps.size());
       !status.ok()) {
     return status;

@@ -296,7 +296,7 @@ void Generation::EncodeImage(int sample, const Pixels& pixels, const SampleTimin
   if (Over()) return;
   v1::GenerateRequest request = RequestForImage(*resolved_, sample);
   std::vector<PngText> texts;
-  if (resolved_->format == PictureFormat::kPng) {
+  if (resolved_->format == PictureFormat::kPng && !request.output().no_metadata()) {
     texts = {{"Software", absl::StrCat("Skipstream ", env_->version)},
              {"skipstream.request", RequestAsJson(request)}};
   }

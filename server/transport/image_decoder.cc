@@ -8,11 +8,13 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "server/transport/image_container.h"
 
 namespace skipstream {
 namespace {
@@ -41,22 +43,56 @@ bool IsWholeWebp(absl::string_view data) {
   return data.size() >= size;
 }
 
-// How many times larger than `shape` a picture is; nothing unless that is the same whole number
-// both ways.
-std::optional<int> ScaleOf(int64_t width, int64_t height, const PictureShape& shape,
-                           int max_scale) {
+// Describes a file's pixels: `scale` times as many each way as `shape` has.
+struct Layout {
+  PictureShape shape;
+  int scale = 1;
+};
+
+bool IsTurned(int orientation) { return orientation >= 5; }
+
+// The layout of a file of this size that becomes `shape` when it is upright. InvalidArgument unless
+// the upright image is the same whole number of times larger both ways.
+absl::StatusOr<Layout> LayoutOf(int64_t width, int64_t height, int orientation,
+                                const PictureShape& shape, int max_scale) {
+  if (IsTurned(orientation)) std::swap(width, height);
   const int64_t scale = width / shape.width;
   if (scale < 1 || scale > max_scale || width != scale * shape.width ||
       height != scale * shape.height) {
-    return std::nullopt;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "must have ", shape.width, "x", shape.height, " pixels or a whole multiple of that, up to ",
+        max_scale, " times, got ", width, "x", height,
+        IsTurned(orientation) ? " after its EXIF orientation" : ""));
   }
-  return static_cast<int>(scale);
+  Layout layout = {.shape = shape, .scale = static_cast<int>(scale)};
+  if (IsTurned(orientation)) std::swap(layout.shape.width, layout.shape.height);
+  return layout;
 }
 
-absl::Status SizeError(int64_t width, int64_t height, const PictureShape& shape, int max_scale) {
-  return absl::InvalidArgumentError(absl::StrCat("must have ", shape.width, "x", shape.height,
-                                                 " pixels or a whole multiple of that, up to ",
-                                                 max_scale, " times, got ", width, "x", height));
+// Applies an EXIF orientation (1 to 8).
+Pixels Upright(Pixels stored, int orientation) {
+  if (orientation == 1) return stored;
+  const bool mirrors_columns =
+      orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
+  const bool mirrors_rows =
+      orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+  Pixels upright = {
+      .height = stored.height, .width = stored.width, .channels = stored.channels, .data = {}};
+  if (IsTurned(orientation)) std::swap(upright.width, upright.height);
+  upright.data.reserve(stored.data.size());
+  for (int y = 0; y < upright.height; ++y) {
+    for (int x = 0; x < upright.width; ++x) {
+      int column = IsTurned(orientation) ? y : x;
+      int row = IsTurned(orientation) ? x : y;
+      if (mirrors_columns) column = stored.width - 1 - column;
+      if (mirrors_rows) row = stored.height - 1 - row;
+      const auto pixel =
+          stored.data.begin() +
+          (static_cast<std::ptrdiff_t>(row) * stored.width + column) * stored.channels;
+      upright.data.insert(upright.data.end(), pixel, pixel + stored.channels);
+    }
+  }
+  return upright;
 }
 
 absl::Status PngError(int error) {
@@ -100,7 +136,8 @@ Pixels Averaged(const std::vector<Sample>& samples, size_t stride, int64_t max, 
 
 template <typename Sample>
 absl::StatusOr<Pixels> DecodePngAs(spng_ctx* context, int format, size_t stride, int64_t max,
-                                   int scale, const PictureShape& shape) {
+                                   const Layout& layout) {
+  const auto& [shape, scale] = layout;
   const size_t count =
       static_cast<size_t>(shape.width) * scale * (static_cast<size_t>(shape.height) * scale);
   size_t bytes = 0;
@@ -129,12 +166,19 @@ absl::StatusOr<Pixels> DecodePng(absl::string_view data, const PictureShape& sha
   // Reads no more than the header.
   spng_ihdr header = {};
   if (int error = spng_get_ihdr(context.get(), &header)) return PngError(error);
-  const std::optional<int> scale = ScaleOf(header.width, header.height, shape, max_scale);
-  if (!scale) return SizeError(header.width, header.height, shape, max_scale);
-  if (header.bit_depth == 16) {
-    return DecodePngAs<uint16_t>(context.get(), SPNG_FMT_RGBA16, 4, 65535, *scale, shape);
+  if (FindPngChunk(data, "acTL")) {
+    return absl::InvalidArgumentError("must be a single image, got an animated PNG file");
   }
-  return DecodePngAs<uint8_t>(context.get(), SPNG_FMT_RGB8, 3, 255, *scale, shape);
+  const int orientation = ExifOrientation(FindPngChunk(data, "eXIf").value_or(""));
+  const absl::StatusOr<Layout> layout =
+      LayoutOf(header.width, header.height, orientation, shape, max_scale);
+  if (!layout.ok()) return layout.status();
+  absl::StatusOr<Pixels> pixels =
+      header.bit_depth == 16
+          ? DecodePngAs<uint16_t>(context.get(), SPNG_FMT_RGBA16, 4, 65535, *layout)
+          : DecodePngAs<uint8_t>(context.get(), SPNG_FMT_RGB8, 3, 255, *layout);
+  if (!pixels.ok()) return pixels;
+  return Upright(*std::move(pixels), orientation);
 }
 
 absl::StatusOr<Pixels> DecodeWebp(absl::string_view data, const PictureShape& shape,
@@ -145,16 +189,18 @@ absl::StatusOr<Pixels> DecodeWebp(absl::string_view data, const PictureShape& sh
   WebPBitstreamFeatures features;
   if (WebPGetFeatures(bytes, data.size(), &features) != VP8_STATUS_OK) return broken;
   if (features.has_animation != 0) {
-    return absl::InvalidArgumentError("must be a single picture, got an animated WebP file");
+    return absl::InvalidArgumentError("must be a single image, got an animated WebP file");
   }
-  const std::optional<int> scale = ScaleOf(features.width, features.height, shape, max_scale);
-  if (!scale) return SizeError(features.width, features.height, shape, max_scale);
+  const int orientation = ExifOrientation(FindWebpChunk(data, "EXIF").value_or(""));
+  const absl::StatusOr<Layout> layout =
+      LayoutOf(features.width, features.height, orientation, shape, max_scale);
+  if (!layout.ok()) return layout.status();
   std::vector<uint8_t> samples(static_cast<size_t>(features.width) * features.height * 3);
   if (WebPDecodeRGBInto(bytes, data.size(), samples.data(), samples.size(), features.width * 3) ==
       nullptr) {
     return broken;
   }
-  return Averaged(samples, 3, 255, *scale, shape);
+  return Upright(Averaged(samples, 3, 255, layout->scale, layout->shape), orientation);
 }
 
 }  // namespace

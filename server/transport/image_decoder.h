@@ -18,6 +18,7 @@ struct PictureShape {
 // Decodes a PNG or WebP file, which its first bytes tell, or takes `data` as raw 8-bit values
 // [height, width, channels], also where they begin like a file but are none. A file's picture has
 // the size of `shape`, or a whole multiple of it up to `max_scale` times, which is averaged down.
+// An EXIF orientation is applied; `shape` is the one after that. Animations are refused.
 // Colour becomes luma (Rec. 601) where `shape` is grey, grey is repeated where it is RGB; 16-bit
 // samples are rounded; alpha, gamma and colour profiles are ignored, and so is what comes behind
 // the end of a PNG. For hostile files: nothing is allocated before the size is known to be valid,

@@ -200,7 +200,9 @@ absl::StatusOr<ResolvedGeneration> ResolveRequest(const v1::GenerateRequest& req
   if (is_guided) params->guidance = *guidance;
   absl::StatusOr<SamplingPlan> plan = CompilePlan(*params);
   if (!plan.ok()) {
-    violations.Add("sampler", std::string(plan.status().message()));
+    violations.Add(
+        request.sampler().has_explicit_levels() ? "sampler.explicit_levels.sigmas" : "sampler",
+        std::string(plan.status().message()));
   } else if (guide != nullptr) {
     CheckGuideLevels(*plan, guide->info(), violations);
   }
@@ -235,6 +237,7 @@ absl::StatusOr<ResolvedGeneration> ResolveRequest(const v1::GenerateRequest& req
   full.mutable_output()->set_format(ToProto(*format));
   full.mutable_output()->set_scale(scale);
   full.mutable_output()->set_preview_every(preview_every);
+  full.mutable_output()->set_no_metadata(request.output().no_metadata());
   full.set_priority(ToProto(*priority));
   if (is_guided) *full.mutable_guidance() = ToProto(*guidance, guide);
   if (image) *full.mutable_input_image() = ToProto(*image);

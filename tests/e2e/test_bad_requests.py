@@ -61,6 +61,15 @@ BAD = [
         "sampler.karras.schedule_exponent",
         "1 and 100",
     ),
+    *(
+        (
+            f"sampler {{ solver: SOLVER_{solver} explicit_levels {{ "
+            "sigmas: [80, 12, 11.999999999999998, 4, 1] } }",
+            "sampler.explicit_levels.sigmas",
+            "12 and 11.999999999999998 are too close",
+        )
+        for solver in ("DPMPP_2M", "DPMPP_3M", "DPMPP_2M_SDE", "UNIPC")
+    ),
     ("sampler { explicit_levels { } }", "sampler.explicit_levels.sigmas", "between 1 and"),
     (
         "sampler { explicit_levels { sigmas: [1, 2] } }",

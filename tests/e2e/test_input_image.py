@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import skipstream
 from harness import SOLVERS, few_evaluations, pixels
-from PIL import Image
+from PIL import Image, ImageOps
 from skipstream import InputImage
 
 SAMPLE = {"seeds": 5, "classes": "cat", "solver": "euler", "nfe": 5}
@@ -143,3 +143,48 @@ def test_pictures_work_together_with_guidance_and_skip_tuning(
         input_image=InputImage(picture, mask=upper_half()),
     )
     assert np.array_equal(pixels(image)[16:], values(picture)[16:])
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_images_and_masks_are_used_the_way_up_that_exif_says(
+    exact_client: skipstream.Client, picture: Image.Image, form: str, orientation: int
+) -> None:
+    def stored(image: Image.Image) -> bytes:
+        file = io.BytesIO()
+        exif = Image.Exif()
+        exif[0x112] = orientation
+        image.save(file, form, exif=exif, **({"lossless": True} if form == "WEBP" else {}))
+        return file.getvalue()
+
+    def upright(data: bytes) -> Image.Image:
+        return ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+
+    image, mask = stored(picture), stored(upper_half())
+    (made,) = exact_client.generate(**SAMPLE, input_image=InputImage(image, mask=mask))
+    sent = made.resolved_request.input_image
+    assert sent.picture == upright(image).convert("RGB").tobytes()
+    assert sent.mask == upright(mask).convert("L").tobytes()
+
+
+def test_a_pil_image_is_sent_the_way_up_that_its_exif_says(
+    exact_client: skipstream.Client, picture: Image.Image
+) -> None:
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x112] = 6
+    picture.save(file, "JPEG", exif=exif)
+    photo = Image.open(file)
+    (made,) = exact_client.generate(**SAMPLE, input_image=photo)
+    upright = ImageOps.exif_transpose(photo)
+    assert made.resolved_request.input_image.picture == upright.tobytes()
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP"])
+def test_an_animation_is_refused(
+    client: skipstream.Client, picture: Image.Image, form: str
+) -> None:
+    file = io.BytesIO()
+    picture.save(file, form, save_all=True, append_images=[upper_half().convert("RGB")])
+    with pytest.raises(skipstream.InvalidRequest, match="animated"):
+        client.generate(**SAMPLE, input_image=file.getvalue())

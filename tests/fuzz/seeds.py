@@ -107,6 +107,10 @@ def pictures() -> list[bytes]:
             seeds.append(bytes([shape]) + picture("PNG", mode, twice))
         seeds.append(bytes([shape]) + picture("WEBP", "RGB", size, lossless=True))
         seeds.append(bytes([shape]) + picture("WEBP", "RGBA", twice))
+        exif = Image.Exif()
+        exif[0x112] = 6
+        for kind in ("PNG", "WEBP"):
+            seeds.append(bytes([shape]) + picture(kind, "RGB", size[::-1], exif=exif))
     return seeds
 
 

@@ -1,3 +1,5 @@
+import grpc
+import grpc.experimental
 import pytest
 import skipstream
 from skipstream.connection import Tls, is_this_machine, token_metadata, with_trace
@@ -53,6 +55,20 @@ def test_a_token_is_not_sent_in_clear_to_another_machine(
 async def test_the_asyncio_client_is_as_careful() -> None:
     with pytest.raises(ValueError, match="not encrypted"):
         skipstream.AsyncClient("example.com:50051", token="secret")
+
+
+@pytest.mark.parametrize("client", [skipstream.Client, skipstream.AsyncClient])
+async def test_credentials_that_do_not_encrypt_are_none(client: type) -> None:
+    insecure = grpc.experimental.insecure_channel_credentials()
+    with pytest.raises(ValueError, match="not encrypted"):
+        client("example.com:50051", token="secret", credentials=insecure)
+    client("localhost:50051", token="secret", credentials=insecure)
+
+
+def test_a_trace_that_no_header_holds_is_refused() -> None:
+    for bad in ("line\nbreak", "caf\u00e9", "\x1b"):
+        with pytest.raises(ValueError, match="traceparent"):
+            with_trace((), bad)
 
 
 @pytest.mark.parametrize("token", ["", " ", "two words", "line\nbreak", "caf\u00e9"])

@@ -89,3 +89,22 @@ def test_unary_calls_raise_the_same_exceptions(server: FakeServer) -> None:
         pytest.raises(skipstream.NotFound, match="nouns32"),
     ):
         client.model("nope")
+
+
+def test_what_a_server_says_cannot_steer_a_terminal(server: FakeServer) -> None:
+    message = "caf\u00e9 \x1b]0;title\x07\x1b[2J\r\nforged\u202e"
+    server.unary_failures = [Fail(grpc.StatusCode.NOT_FOUND, message)]
+    with skipstream.Client(server.target) as client, pytest.raises(skipstream.NotFound) as raised:
+        client.model("x")
+    assert str(raised.value) == "caf\u00e9 \\x1b]0;title\\x07\\x1b[2J\\r\\nforged\\u202e"
+    assert raised.value.message == message
+    failures = [skipstream.ImageFailure(0, 13, "\x1b[2J")]
+    assert str(skipstream.GenerationFailed([], failures)).isprintable()
+    assert repr(failures[0]).isprintable()
+
+
+def test_a_server_that_asks_for_a_retry_in_the_past_is_asked_at_once(server: FakeServer) -> None:
+    past = details.RetryInfo(retry_delay=duration_pb2.Duration(seconds=-5))
+    server.unary_failures = [Fail(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", past)]
+    with skipstream.Client(server.target) as client:
+        assert client.models()

@@ -14,9 +14,11 @@
 namespace skipstream {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::DoubleEq;
 using ::testing::Each;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
@@ -438,6 +440,47 @@ TEST(CompilePlanTest, RefusesWhatIsOutOfRangeByName) {
   EXPECT_THAT(CompileError(bad), StartsWith("conditioning_sigmas: must have 3 values"));
   bad.conditioning_sigmas = {80.0, 0.0, 5.0};
   EXPECT_THAT(CompileError(bad), StartsWith("conditioning_sigmas[1]: "));
+}
+
+TEST(CompilePlanTest, MultistepSolversRefuseLevelsThatAreTooCloseAndNameThem) {
+  const double next_to_12 = std::nextafter(12.0, 0.0);
+  for (Solver solver : AllSolvers()) {
+    const bool takes_differences = solver == Solver::kDpmpp2m || solver == Solver::kDpmpp3m ||
+                                   solver == Solver::kDpmpp2mSde || solver == Solver::kUnipc;
+    for (const double close : {next_to_12, 12.0 * (1 - 1e-12), 12.0 * (1 - 1e-9), 12.0 * (1 - 1e-6),
+                               12.0 * (1 - 1e-4)}) {
+      const SamplingParams params = Params(solver, {80.0, 40.0, 12.0, close, 4.0, 1.2, 0.4, 0.1});
+      if (!takes_differences) {
+        EXPECT_EQ(CompileError(params), "") << SolverName(solver) << " " << close;
+        continue;
+      }
+      EXPECT_THAT(CompileError(params),
+                  AllOf(StartsWith("the levels 12 and 11.99"), HasSubstr("too close"),
+                        HasSubstr(std::string(SolverName(solver)))))
+          << close;
+    }
+    EXPECT_EQ(CompileError(Params(solver, {80.0, 40.0, 12.0, 11.5, 4.0, 1.2, 0.4, 0.1})), "");
+  }
+  EXPECT_THAT(CompileError(Params(Solver::kUnipc, {12.0, next_to_12, 1.0})),
+              HasSubstr("11.999999999999998"))
+      << "in as many digits as tell them apart";
+}
+
+TEST(CompilePlanTest, NoScheduleOfItsOwnIsTooCloseForItsSolver) {
+  for (Solver solver : AllSolvers()) {
+    for (const Spacing& spacing :
+         {Spacing(KarrasSpacing{}), Spacing(KarrasSpacing{1.0}), Spacing(KarrasSpacing{100.0}),
+          Spacing(ExponentialSpacing{}), Spacing(LinearSpacing{}), Spacing(VpSpacing{}),
+          Spacing(IddpmSpacing{})}) {
+      for (const int n : {1, 2, 3, 5, 9, 15, 19, 35, 100, 900}) {
+        for (const double sigma_max : {80.0, 0.003}) {
+          const absl::StatusOr<SigmaLevels> levels = SpacedLevels(spacing, n, 0.002, sigma_max);
+          if (!levels.ok()) continue;
+          EXPECT_EQ(CompileError(Params(solver, *levels)), "") << n;
+        }
+      }
+    }
+  }
 }
 
 TEST(ChurnTest, IsRefusedForSolversThatDoNotChurn) {

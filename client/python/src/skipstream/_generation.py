@@ -26,17 +26,6 @@ ProgressCallback = Callable[[Progress], None]
 SERVICE_LIVENESS = "liveness"
 SERVICE_READINESS = "readiness"
 
-# An image is at most a few MiB; the default limit of 4 MiB is too close to that.
-CHANNEL_OPTIONS = [
-    ("grpc.max_receive_message_length", 256 * 1024 * 1024),
-    # A target with several addresses is several replicas: requests go to them in turn, and a retry
-    # to one that answers.
-    ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
-    # Our own retries decide how long to wait; the channel must not be slower.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2000),
-]
-
 
 class Delivery:
     """The request of one call and what of it has arrived, over all of its tries.

@@ -12,7 +12,6 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from skipstream._generation import (
-    CHANNEL_OPTIONS,
     SERVICE_LIVENESS,
     SERVICE_READINESS,
     Collector,
@@ -28,9 +27,11 @@ from skipstream._proto.skipstream.v1 import (
     model_control_pb2_grpc,
 )
 from skipstream.connection import (
+    CHANNEL_OPTIONS,
     Metadata,
     Tls,
     channel_credentials,
+    loopback_credentials,
     token_metadata,
     with_trace,
 )
@@ -77,6 +78,10 @@ class AsyncClient:
             encrypted=credentials is not None,
             allow_plaintext_token=allow_plaintext_token,
         )
+        if credentials is None:
+            credentials = loopback_credentials(
+                target, token, allow_plaintext_token=allow_plaintext_token
+            )
         if credentials is None:
             self._channel = grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
         else:

@@ -11,7 +11,6 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from skipstream._generation import (
-    CHANNEL_OPTIONS,
     SERVICE_LIVENESS,
     SERVICE_READINESS,
     Collector,
@@ -27,9 +26,11 @@ from skipstream._proto.skipstream.v1 import (
     model_control_pb2_grpc,
 )
 from skipstream.connection import (
+    CHANNEL_OPTIONS,
     Metadata,
     Tls,
     channel_credentials,
+    loopback_credentials,
     token_metadata,
     with_trace,
 )
@@ -58,10 +59,12 @@ class Client:
     `target` is HOST:PORT or any gRPC target. Several addresses
     ("ipv4:10.0.0.1:50051,10.0.0.2:50051", or "dns:///NAME" with several records) are replicas that
     take requests in turn. Without `tls` (or gRPC `credentials`) the connection is not encrypted. A
-    `token` goes with every call; without encryption to this machine only, unless
-    `allow_plaintext_token` says that the way is safe: else ValueError. Every call takes a
-    `timeout` in seconds for all of its tries together (default: none) and raises a subclass of
-    SkipstreamError.
+    `token` goes with every call; without encryption only over connections inside this machine,
+    whatever a name leads to, unless `allow_plaintext_token` says that the way is safe: else
+    ValueError, or Unavailable once it connects. Every call takes a
+    `timeout` in seconds for all of its tries together (default, infinity and more than a century:
+    none) and raises a subclass of SkipstreamError. Proxies of the environment (http_proxy and the
+    like) are not used.
     """
 
     def __init__(
@@ -82,6 +85,10 @@ class Client:
             encrypted=credentials is not None,
             allow_plaintext_token=allow_plaintext_token,
         )
+        if credentials is None:
+            credentials = loopback_credentials(
+                target, token, allow_plaintext_token=allow_plaintext_token
+            )
         if credentials is None:
             self._channel = grpc.insecure_channel(target, options=CHANNEL_OPTIONS)
         else:

@@ -8,8 +8,34 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+import grpc.experimental
+
+# As the C++ client has them, where not said otherwise.
+CHANNEL_OPTIONS = [
+    # Messages may be this long: a large raw image must fit.
+    ("grpc.max_receive_message_length", 256 * 1024 * 1024),
+    ("grpc.max_send_message_length", 256 * 1024 * 1024),
+    # A target with several addresses is several replicas: requests go to them in turn, and a retry
+    # to one that answers.
+    ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
+    # Our own retries decide how long to wait; the channel only reconnects as fast as they come.
+    ("grpc.enable_retries", 0),
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+    # In spite of its name the time that making a connection may take.
+    ("grpc.min_reconnect_backoff_ms", 5000),
+    # A proxy of the environment is meant for the web, not for a model server, often on this
+    # machine, and it would read the token. The second option turns off GRPC_ADDRESS_HTTP_PROXY,
+    # which the first leaves on, and which gRPC has only in versions after the C++ client's.
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.address_http_proxy_enabled_addresses", ""),
+    # Messages are not compressed: a small one cannot unpack to a large one.
+    ("grpc.compression_enabled_algorithms_bitset", 1),
+]
 
 _SYSTEM_CA = Path("/etc/ssl/certs/ca-certificates.crt")
+_SOCKET_SCHEMES = ("unix:", "unix-abstract:")
+_LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 
 @dataclass(frozen=True)
@@ -42,10 +68,16 @@ def channel_credentials(
 ) -> grpc.ChannelCredentials | None:
     """What was given in either way; None: not encrypted."""
     if tls is False:
-        return credentials
+        return None if _are_insecure(credentials) else credentials
     if credentials is not None:
         raise TypeError("give credentials or tls, not both")
     return (Tls() if tls is True else tls).credentials()
+
+
+def _are_insecure(credentials: grpc.ChannelCredentials | None) -> bool:
+    """Whether these are gRPC's credentials for connections that are not encrypted."""
+    insecure = grpc.experimental.insecure_channel_credentials()
+    return getattr(credentials, "_credentials", None) is insecure._credentials
 
 
 Metadata = tuple[tuple[str, str], ...]
@@ -68,9 +100,22 @@ def token_metadata(
     return (("authorization", f"Bearer {token}"),)
 
 
+def loopback_credentials(
+    target: str, token: str | None, *, allow_plaintext_token: bool
+) -> grpc.ChannelCredentials | None:
+    """For a connection that is not encrypted and carries a token: refuses to leave this machine.
+
+    gRPC checks the address of each connection, so the token stays here whatever a name such as
+    "localhost" leads to. None: nothing to check.
+    """
+    if token is None or allow_plaintext_token or target.startswith(_SOCKET_SCHEMES):
+        return None
+    return grpc.local_channel_credentials(grpc.LocalConnectionType.LOCAL_TCP)
+
+
 def is_this_machine(target: str) -> bool:
-    """Whether nobody but this machine can listen on the way; what is not surely so is not."""
-    if target.startswith(("unix:", "unix-abstract:")):
+    """Whether the target names this machine and nothing else; what is not surely so does not."""
+    if target.startswith(_SOCKET_SCHEMES):
         return True
     address = re.sub(r"^(dns:///|dns:|ipv4:|ipv6:)", "", target)
     match = re.fullmatch(r"\[([^\]]*)\](?::\d+)?|([^:]*)(?::\d+)?|(.*)", address)
@@ -78,11 +123,15 @@ def is_this_machine(target: str) -> bool:
     if host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        ip = ipaddress.ip_address(host)
     except ValueError:
         return False
+    # A scope ("::1%eth0") names an interface, which is not surely that of this machine alone.
+    return getattr(ip, "scope_id", None) is None and any(ip in network for network in _LOOPBACK)
 
 
 def with_trace(metadata: Metadata, traceparent: str | None) -> Metadata:
-    """Adds the W3C Trace Context of one call."""
+    """Adds the W3C Trace Context of one call. Raises ValueError if it is not printable ASCII."""
+    if traceparent is not None and re.fullmatch(r"[ -~]*", traceparent) is None:
+        raise ValueError("traceparent holds characters that are not printable ASCII")
     return metadata if traceparent is None else (*metadata, ("traceparent", traceparent))

@@ -26,12 +26,18 @@ class FieldViolation:
     """What is wrong and what would be valid."""
 
 
+def printable(text: str) -> str:
+    """Escapes what could steer a terminal; letters of any alphabet stay."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class SkipstreamError(Exception):
     """Base class: a call did not succeed."""
 
     def __init__(self, message: str, *, code: grpc.StatusCode, reason: str = "") -> None:
-        super().__init__(message)
+        super().__init__(printable(message))
         self.message = message
+        """As the server sent it. `str()` of the exception has control characters escaped."""
         self.code = code
         """gRPC status code."""
         self.reason = reason
@@ -136,7 +142,7 @@ def error_from_rpc(error: grpc.RpcError) -> SkipstreamError:
             detail.Unpack(retry_info)
             if isinstance(result, ServerBusy):
                 delay = retry_info.retry_delay
-                result.retry_after = delay.seconds + delay.nanos * 1e-9
+                result.retry_after = max(0.0, delay.seconds + delay.nanos * 1e-9)
         elif detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
             error_info = error_details_pb2.ErrorInfo()
             detail.Unpack(error_info)

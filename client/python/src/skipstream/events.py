@@ -10,6 +10,7 @@ from typing import cast
 
 from PIL import Image as PilImage
 
+from skipstream._files import write_file
 from skipstream._proto.skipstream.v1 import image_generation_pb2 as pb
 from skipstream.options import FormatName
 from skipstream.request import GenerateRequest
@@ -79,8 +80,13 @@ class GeneratedImage:
         return self.picture.image
 
     def save(self, path: str | Path) -> None:
-        """Writes the bytes as the server made them: a PNG keeps its resolved request."""
-        Path(path).write_bytes(self.data)
+        """Writes the bytes as the server made them: a PNG keeps its resolved request.
+
+        With an input image that request holds the whole original image, also what a mask replaced
+        (`no_metadata` leaves it out). A regular file is replaced at once or not at all, through
+        links and with its mode kept; devices and pipes are written into. Raises OSError.
+        """
+        write_file(path, self.data)
 
 
 @dataclass(frozen=True)

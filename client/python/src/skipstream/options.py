@@ -29,7 +29,9 @@ PriorityName = Literal["low", "normal", "high"]
 RampEnd = Literal["high", "low"]
 
 Picture = bytes | str | Path | PilImage.Image
-"""A picture as an encoded file's bytes, a file, or in memory (numpy: `PIL.Image.fromarray`)."""
+"""A picture as an encoded file's bytes, a file, or in memory (numpy: `PIL.Image.fromarray`).
+
+The server applies the EXIF orientation of files; that of a PIL image is applied here."""
 
 
 @dataclass(frozen=True)
@@ -141,11 +143,14 @@ class InputImage:
     strength: float | None = None
     """How much is made anew, above 0, at most 1. None: 0.6, or 1 with a mask."""
     mask: Picture | None = None
-    """Inpainting: white is made anew, black stays. None: everything is made anew."""
+    """Inpainting: white is made anew, black stays. None: everything is made anew. A PNG that comes
+    back carries the whole original image; `no_metadata` leaves it out."""
 
 
 class RequestOptions(TypedDict, total=False):
     """What a request may say; everything has a default. The server checks the ranges.
+
+    Numbers may be numpy's scalars and sequences its arrays. NaN and infinity are a ValueError.
 
     See `Client.model()` for the limits, classes and presets of a model.
     """
@@ -211,6 +216,9 @@ class RequestOptions(TypedDict, total=False):
     """Enlargement, nearest neighbour, 1 to limits.max_scale. Default: 1."""
     preview_every: int
     """Evaluations between previews of an image; 0: none. Default: 0."""
+    no_metadata: bool
+    """Leave the request out of PNG files: they carry it, and with an input image the whole original
+    image, also what a mask replaced. Default: False."""
     priority: PriorityName
     """Scheduling class. Default: "normal"."""
     request_id: str

@@ -12,7 +12,18 @@ from typing import TypeVar, Unpack, cast, get_args
 from google.protobuf import json_format
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from PIL import Image as PilImage
+from PIL import ImageOps
 
+from skipstream._numbers import (
+    UINT32,
+    flag,
+    integer,
+    integers,
+    is_single,
+    number,
+    numbers,
+    sequence,
+)
 from skipstream._proto.skipstream.v1 import image_generation_pb2 as pb
 from skipstream.options import (
     Guidance,
@@ -51,10 +62,11 @@ def make_request(**options: Unpack[RequestOptions]) -> GenerateRequest:
         raise TypeError(f"unknown request option {min(unknown)!r}")
     request = GenerateRequest(
         model=options.get("model"),
-        count=options.get("count"),
         model_sha256=options.get("model_sha256"),
         request_id=options.get("request_id"),
     )
+    if options.get("count") is not None:
+        request.count = integer("count", options["count"])
     if "priority" in options:
         request.priority = _choose_enum("priority", options["priority"], pb.Priority)
     _set_classes(request, options)
@@ -129,37 +141,41 @@ def _choose_enum(option: str, name: str, enum: type[_Enum]) -> _Enum:
 
 def _set_classes(request: GenerateRequest, options: RequestOptions) -> None:
     classes = options.get("classes", ())
-    for selector in (classes,) if isinstance(classes, (str, int)) else classes:
+    single = isinstance(classes, str) or is_single(classes)
+    for i, selector in enumerate((classes,) if single else sequence("classes", classes)):
         if isinstance(selector, str):
             request.classes.add(name=selector)
         else:
-            request.classes.add(index=selector)
+            request.classes.add(index=integer("classes" if single else f"classes[{i}]", selector))
 
 
 def _set_seeds(request: GenerateRequest, options: RequestOptions) -> None:
     seeds = options.get("seeds", ())
-    if isinstance(seeds, int):
+    if is_single(seeds):
         # One seed stands for a run of them, so it says nothing about the count.
         if not request.HasField("count"):
             request.count = max(1, len(request.classes))
-        seeds = (seeds,)
-    request.seeds.extend(seeds)
+        request.seeds.append(integer("seeds", seeds, UINT32))
+    else:
+        request.seeds.extend(integers("seeds", seeds, UINT32))
 
 
 def _set_sampler(sampler: pb.Sampler, options: RequestOptions) -> None:
     if "solver" in options:
         sampler.solver = _choose_enum("solver", options["solver"], pb.Solver)
     if "nfe" in options:
-        sampler.nfe = options["nfe"]
+        sampler.nfe = integer("nfe", options["nfe"])
     if "sigma_min" in options:
-        sampler.sigma_min = options["sigma_min"]
+        sampler.sigma_min = number("sigma_min", options["sigma_min"])
     if "sigma_max" in options:
-        sampler.sigma_max = options["sigma_max"]
+        sampler.sigma_max = number("sigma_max", options["sigma_max"])
     if "final_step" in options:
         sampler.final_step = _choose_enum("final_step", options["final_step"], pb.FinalStep)
     _set_schedule(sampler, options)
     if "conditioning_sigmas" in options:
-        sampler.conditioning_sigmas.extend(options["conditioning_sigmas"])
+        sampler.conditioning_sigmas.extend(
+            numbers("conditioning_sigmas", options["conditioning_sigmas"])
+        )
     _set_solver_options(sampler, options)
 
 
@@ -169,7 +185,7 @@ def _set_schedule(sampler: pb.Sampler, options: RequestOptions) -> None:
             if other in options:
                 raise ValueError(f"{other} describes noise levels, sigmas lists them: give one")
         sampler.explicit_levels.SetInParent()
-        sampler.explicit_levels.sigmas.extend(options["sigmas"])
+        sampler.explicit_levels.sigmas.extend(numbers("sigmas", options["sigmas"]))
     if "schedule" in options:
         schedule = options["schedule"]
         _choose("schedule", schedule, dict.fromkeys(_SCHEDULES))
@@ -177,40 +193,45 @@ def _set_schedule(sampler: pb.Sampler, options: RequestOptions) -> None:
     if "schedule_exponent" in options:
         if options.get("schedule", "karras") != "karras":
             raise ValueError("schedule_exponent belongs to the Karras schedule")
-        sampler.karras.schedule_exponent = options["schedule_exponent"]
+        sampler.karras.schedule_exponent = number("schedule_exponent", options["schedule_exponent"])
 
 
 def _set_solver_options(sampler: pb.Sampler, options: RequestOptions) -> None:
     if "churn" in options:
         churn = options["churn"]
-        sampler.churn.s_churn = churn.s_churn
-        sampler.churn.s_min = churn.s_min
+        sampler.churn.s_churn = number("churn.s_churn", churn.s_churn)
+        sampler.churn.s_min = number("churn.s_min", churn.s_min)
         if churn.s_max is not None:
-            sampler.churn.s_max = churn.s_max
-        sampler.churn.s_noise = churn.s_noise
+            sampler.churn.s_max = number("churn.s_max", churn.s_max)
+        sampler.churn.s_noise = number("churn.s_noise", churn.s_noise)
     if "step_noise" in options:
-        sampler.step_noise.eta = options["step_noise"].eta
-        sampler.step_noise.s_noise = options["step_noise"].s_noise
+        noise = options["step_noise"]
+        sampler.step_noise.eta = number("step_noise.eta", noise.eta)
+        sampler.step_noise.s_noise = number("step_noise.s_noise", noise.s_noise)
     if "dpmpp_3m" in options:
         sampler.dpmpp_3m.SetInParent()
-        sampler.dpmpp_3m.halved_curvature = options["dpmpp_3m"].halved_curvature
+        sampler.dpmpp_3m.halved_curvature = flag(
+            "dpmpp_3m.halved_curvature", options["dpmpp_3m"].halved_curvature
+        )
     if "unipc" in options:
         unipc = options["unipc"]
-        sampler.unipc.order = unipc.order
+        sampler.unipc.order = integer("unipc.order", unipc.order)
         sampler.unipc.variant = _choose_enum("variant", unipc.variant, pb.UnipcVariant)
-        sampler.unipc.corrector = unipc.corrector
+        sampler.unipc.corrector = flag("unipc.corrector", unipc.corrector)
     if "consistency_sigma_min" in options:
-        sampler.consistency_sigma_min = options["consistency_sigma_min"]
+        sampler.consistency_sigma_min = number(
+            "consistency_sigma_min", options["consistency_sigma_min"]
+        )
 
 
 def _set_guidance(message: pb.Guidance, guidance: float | Guidance) -> None:
     if not isinstance(guidance, Guidance):
-        message.scale = guidance
+        message.scale = number("guidance", guidance)
         return
-    message.scale = guidance.scale
-    message.sigma_lo = guidance.sigma_lo
+    message.scale = number("guidance.scale", guidance.scale)
+    message.sigma_lo = number("guidance.sigma_lo", guidance.sigma_lo)
     if guidance.sigma_hi is not None:
-        message.sigma_hi = guidance.sigma_hi
+        message.sigma_hi = number("guidance.sigma_hi", guidance.sigma_hi)
     message.guide_model = guidance.guide_model or ""
     message.guide_model_sha256 = guidance.guide_model_sha256 or ""
 
@@ -220,7 +241,7 @@ def _set_input_image(message: pb.InputImage, image: Picture | InputImage) -> Non
         image = InputImage(image)
     message.picture = _picture_bytes("picture", image.picture)
     if image.strength is not None:
-        message.strength = image.strength
+        message.strength = number("input_image.strength", image.strength)
     if image.mask is not None:
         message.mask = _picture_bytes("mask", image.mask, grey=True)
 
@@ -245,6 +266,7 @@ def _picture_bytes(what: str, picture: Picture, *, grey: bool = False) -> bytes:
 def _encode_png(what: str, picture: PilImage.Image, grey: bool) -> bytes:
     if picture.mode[0] in "IF":  # their values have no fixed range
         raise ValueError(f"{what} has more than 8 bits per value (mode {picture.mode})")
+    picture = ImageOps.exif_transpose(picture)
     mode = "L" if grey or picture.mode in ("1", "L", "LA") else "RGB"
     out = io.BytesIO()
     picture.convert(mode).save(out, "PNG")
@@ -259,31 +281,36 @@ def _set_skip_tuning(tuning: pb.SkipTuning, options: RequestOptions) -> None:
     if "rho" in options:
         rho = options["rho"]
         if isinstance(rho, LinearDepth):
-            tuning.linear.bottom = rho.bottom
-            tuning.linear.top = rho.top
-        elif isinstance(rho, (int, float)):
-            tuning.rho = rho
+            tuning.linear.bottom = number("rho.bottom", rho.bottom)
+            tuning.linear.top = number("rho.top", rho.top)
+        elif is_single(rho):
+            tuning.rho = number("rho", rho)
         else:
             tuning.explicit_rho.SetInParent()
-            tuning.explicit_rho.rho.extend(rho)
+            tuning.explicit_rho.rho.extend(numbers("rho", rho))
     if "noise" in options:
         noise = options["noise"]
         if isinstance(noise, NoiseWindow):
-            tuning.noise.window.sigma_lo = noise.sigma_lo
+            tuning.noise.window.sigma_lo = number("noise.sigma_lo", noise.sigma_lo)
             if noise.sigma_hi is not None:
-                tuning.noise.window.sigma_hi = noise.sigma_hi
+                tuning.noise.window.sigma_hi = number("noise.sigma_hi", noise.sigma_hi)
         elif isinstance(noise, NoiseRamp):
             tuning.noise.ramp.direction = _choose("strongest_at", noise.strongest_at, _RAMP_ENDS)
         else:
             tuning.noise.knots.SetInParent()
-            for sigma, strength in noise.knots:
-                tuning.noise.knots.knots.add(sigma=sigma, strength=strength)
+            for i, (sigma, strength) in enumerate(noise.knots):
+                tuning.noise.knots.knots.add(
+                    sigma=number(f"noise.knots[{i}].sigma", sigma),
+                    strength=number(f"noise.knots[{i}].strength", strength),
+                )
 
 
 def _set_output(output: pb.Output, options: RequestOptions) -> None:
     if "format" in options:
         output.format = _choose_enum("format", options["format"], pb.ImageFormat)
     if "scale" in options:
-        output.scale = options["scale"]
+        output.scale = integer("scale", options["scale"])
     if "preview_every" in options:
-        output.preview_every = options["preview_every"]
+        output.preview_every = integer("preview_every", options["preview_every"])
+    if "no_metadata" in options:
+        output.no_metadata = flag("no_metadata", options["no_metadata"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import time
 from dataclasses import dataclass
 
 import grpc
 
+from skipstream._numbers import seconds
 from skipstream.errors import ServerBusy, SkipstreamError, Unavailable, error_from_rpc
 
 
@@ -33,6 +35,11 @@ class RetryPolicy:
     """Pauses are spread by this share, so that clients do not come back all at once."""
     max_total_wait: float = 120.0
     """Sum of all pauses of a call, in seconds."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if not getattr(self, field.name) >= 0:  # NaN too
+                raise ValueError(f"{field.name} must be 0 or more, got {getattr(self, field.name)}")
 
     def delay(self, attempt: int, error: SkipstreamError) -> float | None:
         """Seconds to wait after `attempt` tries failed like this (from 1); None: give up."""
@@ -72,7 +79,8 @@ class Attempts:
 
     def __init__(self, policy: RetryPolicy, timeout: float | None) -> None:
         self._policy = policy
-        self._deadline = None if timeout is None else time.monotonic() + timeout
+        within = seconds("timeout", timeout)
+        self._deadline = None if within is None else time.monotonic() + within
         self._failures = 0
         self._turned_away = 0  # by servers that drain
         self._waited = 0.0

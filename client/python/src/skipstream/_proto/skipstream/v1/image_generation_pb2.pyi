@@ -316,14 +316,16 @@ class NoiseKnot(_message.Message):
     def __init__(self, sigma: _Optional[float] = ..., strength: _Optional[float] = ...) -> None: ...
 
 class Output(_message.Message):
-    __slots__ = ("format", "scale", "preview_every")
+    __slots__ = ("format", "scale", "preview_every", "no_metadata")
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     SCALE_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_EVERY_FIELD_NUMBER: _ClassVar[int]
+    NO_METADATA_FIELD_NUMBER: _ClassVar[int]
     format: ImageFormat
     scale: int
     preview_every: int
-    def __init__(self, format: _Optional[_Union[ImageFormat, str]] = ..., scale: _Optional[int] = ..., preview_every: _Optional[int] = ...) -> None: ...
+    no_metadata: bool
+    def __init__(self, format: _Optional[_Union[ImageFormat, str]] = ..., scale: _Optional[int] = ..., preview_every: _Optional[int] = ..., no_metadata: _Optional[bool] = ...) -> None: ...
 
 class GenerateEvent(_message.Message):
     __slots__ = ("accepted", "progress", "preview", "image", "image_failure", "completed")
