@@ -24,11 +24,15 @@ std::string HostOf(absl::string_view address) {
   return std::string(has_port ? address.substr(0, colon) : address);
 }
 
-// Whether nobody but this machine can listen on the way. What is not surely so is not.
+bool IsUnixSocket(const std::string& target) {
+  return absl::StartsWith(target, "unix:") || absl::StartsWith(target, "unix-abstract:");
+}
+
+// Whether nobody but this machine can listen on the way, as far as the name tells. A name that is
+// not surely of this machine is not.
 bool IsThisMachine(const std::string& target) {
+  if (IsUnixSocket(target)) return true;
   absl::string_view address = target;
-  if (absl::StartsWith(address, "unix:") || absl::StartsWith(address, "unix-abstract:"))
-    return true;
   for (absl::string_view scheme : {"dns:///", "dns:", "ipv4:", "ipv6:"}) {
     if (absl::ConsumePrefix(&address, scheme)) break;
   }
@@ -81,8 +85,16 @@ absl::Status ValidateConnection(const std::string& target, const ConnectionOptio
   return absl::OkStatus();
 }
 
-std::shared_ptr<grpc::ChannelCredentials> MakeCredentials(const ConnectionOptions& options) {
-  if (!options.tls) return grpc::InsecureChannelCredentials();
+std::shared_ptr<grpc::ChannelCredentials> MakeCredentials(const std::string& target,
+                                                          const ConnectionOptions& options) {
+  if (!options.tls) {
+    if (options.token.empty() || options.allow_plaintext_token) {
+      return grpc::InsecureChannelCredentials();
+    }
+    // "localhost" is what a resolver makes of it: these look at the connection itself, before
+    // anything is sent, and put nothing of their own on the wire.
+    return grpc::experimental::LocalCredentials(IsUnixSocket(target) ? UDS : LOCAL_TCP);
+  }
   return grpc::SslCredentials(
       {.pem_root_certs = options.ca_pem.empty() ? SystemCa() : options.ca_pem,
        .pem_private_key = options.key_pem,

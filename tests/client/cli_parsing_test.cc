@@ -200,23 +200,6 @@ TEST(RequestFileTest, ReadsJsonAndNamesTheFileInErrors) {
   EXPECT_TRUE(absl::IsNotFound(LoadRequest("no-such-file.png").status()));
 }
 
-TEST(FilesTest, AFailedWriteLeavesTheOldFileAndNothingElse) {
-  const TemporaryDirectory directory;
-  const std::filesystem::path& folder = directory.path();
-  std::filesystem::create_directories(folder / "a_folder");
-  ASSERT_TRUE(WriteFileAtomically(folder / "file", "old").ok());
-  ASSERT_TRUE(WriteFileAtomically(folder / "file", "new").ok());
-  EXPECT_EQ(*ReadFile(folder / "file"), "new");
-  EXPECT_FALSE(WriteFileAtomically(folder / "a_folder", "data").ok());
-  EXPECT_FALSE(WriteFileAtomically(folder / "none" / "file", "data").ok());
-  EXPECT_FALSE(ReadFile(folder / "a_folder").ok());
-  EXPECT_EQ(*ReadFile(folder / "file", 3), "new");
-  EXPECT_THAT(Message(ReadFile(folder / "file", 2).status()), HasSubstr("larger than 2 bytes"));
-  int entries = 0;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(folder)) ++entries;
-  EXPECT_EQ(entries, 2);
-}
-
 TEST(ProgressBarTest, SaysHowFarHowFastAndHowLong) {
   EXPECT_EQ(RenderProgress({3, 8, 50, 200, absl::Seconds(5)}, 80),
             " 25% [########-------------------------] 3/8 images, 10 evaluations/s, 15 s left");

@@ -188,8 +188,8 @@ TEST_F(CommandTest, ReplaysTheRequestInAPngByteForByte) {
 TEST_F(CommandTest, APngThatBeganWithAPictureIsReplayedWithIt) {
   std::string picture;
   for (int i = 0; i < 3 << 20; ++i) picture += static_cast<char>(i * 31 % 251);
-  ASSERT_TRUE(WriteFileAtomically(File("picture"), picture).ok());
-  ASSERT_TRUE(WriteFileAtomically(File("mask"), std::string(1024, '\xff')).ok());
+  ASSERT_TRUE(FileWriter().Write(File("picture"), picture).ok());
+  ASSERT_TRUE(FileWriter().Write(File("mask"), std::string(1024, '\xff')).ok());
   const auto first =
       Run("generate", {"--seed", "1", "--image", File("picture"), "--mask", File("mask"),
                        "--strength", "0.25", "--out", File("first.png")});
@@ -205,7 +205,7 @@ TEST_F(CommandTest, APngThatBeganWithAPictureIsReplayedWithIt) {
 }
 
 TEST_F(CommandTest, ReplaysAJsonFile) {
-  ASSERT_TRUE(WriteFileAtomically(File("r.json"), R"({"seeds":[3],"sampler":{"nfe":9}})").ok());
+  ASSERT_TRUE(FileWriter().Write(File("r.json"), R"({"seeds":[3],"sampler":{"nfe":9}})").ok());
   const auto result =
       Run("generate", {"--request", File("r.json"), "--out", File("{seed}-{nfe}.png")});
   EXPECT_EQ(result.exit_code, 0) << result.err;
