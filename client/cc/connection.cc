@@ -7,18 +7,26 @@
 #include <algorithm>
 #include <fstream>
 #include <iterator>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 
 namespace skipstream::client {
 namespace {
 
-// Without the port and the brackets of IPv6.
+// Without the port and the brackets of IPv6. Empty if there is more than one address.
 std::string HostOf(absl::string_view address) {
-  if (absl::ConsumePrefix(&address, "[")) return std::string(address.substr(0, address.find(']')));
+  if (absl::StrContains(address, ',')) return "";
+  if (absl::ConsumePrefix(&address, "[")) {
+    const std::pair<absl::string_view, absl::string_view> parts =
+        absl::StrSplit(address, absl::MaxSplits(']', 1));
+    const bool only_a_port = parts.second.empty() || absl::StartsWith(parts.second, ":");
+    return only_a_port ? std::string(parts.first) : "";
+  }
   const size_t colon = address.rfind(':');
   const bool has_port = colon != absl::string_view::npos && address.find(':') == colon;
   return std::string(has_port ? address.substr(0, colon) : address);

@@ -198,6 +198,15 @@ TEST(RequestFileTest, ReadsJsonAndNamesTheFileInErrors) {
   std::ofstream(file) << "not json";
   EXPECT_THAT(Message(LoadRequest(file).status()), HasSubstr("bad_request.json: not the JSON"));
   EXPECT_TRUE(absl::IsNotFound(LoadRequest("no-such-file.png").status()));
+  std::ofstream(file) << "\xef\xbb\xbf{\"seeds\":[7]}";
+  EXPECT_EQ(LoadRequest(file)->seeds(0), 7u) << "behind a byte order mark";
+  std::ofstream(file) << std::string(9 << 20, ' ');
+  EXPECT_THAT(Message(LoadRequest(file).status()), HasSubstr("more than 8388608"));
+  EXPECT_THAT(Message(LoadRequest("/dev/zero").status()), HasSubstr("larger than"));
+  EXPECT_FALSE(RequestFromJson(std::string(100'000, '[')).ok());
+  std::string nested = "0";
+  for (int i = 0; i < 100'000; ++i) nested.insert(0, "{\"guidance\":");
+  EXPECT_FALSE(RequestFromJson(nested).ok());
 }
 
 TEST(ProgressBarTest, SaysHowFarHowFastAndHowLong) {

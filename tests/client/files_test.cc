@@ -181,8 +181,7 @@ TEST_F(FilesTest, AFileThatMayNotBeWrittenToIsNotReplacedEither) {
   ASSERT_EQ(chmod(folder_.path().c_str(), 0777), 0);
   {
     const NotRoot not_root;
-    EXPECT_THAT(std::string(Write(File("file"), "new").message()),
-                HasSubstr("Permission denied"));
+    EXPECT_THAT(std::string(Write(File("file"), "new").message()), HasSubstr("Permission denied"));
   }
   EXPECT_EQ(*ReadFile(File("file")), "old");
 }

@@ -22,8 +22,8 @@ TEST(TextTest, LettersStayAndControlsAreEscaped) {
 }
 
 TEST(TextTest, WhatIsNoUtf8IsShownByteByByte) {
-  for (const char* text : {"caf\xe9", "\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\x80",
-                           "\xe2\x80", "\xff"}) {
+  for (const char* text :
+       {"caf\xe9", "\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\x80", "\xe2\x80", "\xff"}) {
     EXPECT_FALSE(IsUtf8(text)) << Printable(text);
   }
   EXPECT_TRUE(IsUtf8("caf\u00e9 \U0010ffff"));
