@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from skipstream_files import printable_lines
 
 from skipstream_convert.checkpoint import FORMATS, convert, mapped, sha256
 from skipstream_convert.config import PRECONDITIONERS
@@ -26,7 +29,7 @@ _SUFFIX = ".safetensors"
 def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
-        print(run(args))
+        print(printable_lines(run(args)))
     except (ConvertError, OSError) as error:
         return _refused(args.input, str(error))
     except MemoryError:
@@ -35,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _refused(path: Path, reason: str) -> int:
-    print(f"tools/convert: {path}: {reason}", file=sys.stderr)
+    print(printable_lines(f"tools/convert: {path}: {reason}"), file=sys.stderr)
     return 1
 
 
@@ -146,7 +149,7 @@ def read_classes(path: Path, label_dim: int) -> list[str]:
     if len(text) > _MAX_CLASSES_BYTES:
         raise ConvertError(f"{path}: longer than {_MAX_CLASSES_BYTES} bytes")
     try:
-        names = json.loads(text)
+        names = json.loads(text.removeprefix(codecs.BOM_UTF8))
     except (ValueError, RecursionError):
         raise ConvertError(f"{path}: not JSON") from None
     if not isinstance(names, list) or len(names) != label_dim:

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 import torch
+from skipstream_files import printable_lines, remove_leftovers
 
 from skipstream_train import config as config_module
 from skipstream_train import model_file
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command: dict[str, Command] = {"run": run, "status": status, "export": export}
         return command[args.command](args)
     except (TrainError, OSError) as error:
-        print(f"tools/train: {error}", file=sys.stderr)
+        print(printable_lines(f"tools/train: {error}"), file=sys.stderr)
         return 1
 
 
@@ -96,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
     device = _device(args.device)
     args.folder.mkdir(parents=True, exist_ok=True)
     with locked(args.folder):
+        remove_leftovers(args.folder)
         trainer = _prepared(config, args, device)
         state = trainer.state
         progress = Progress(
