@@ -53,7 +53,8 @@ std::string Escaped(const Character& character, uint8_t first_byte) {
     case '\t':
       return "\\t";
     default:
-      return absl::StrFormat(character.code < 0x80 ? "\\x%02x" : "\\u%04x", character.code);
+      if (character.code < 0x80) return absl::StrFormat("\\x%02x", character.code);
+      return absl::StrFormat("\\u%04x", character.code);
   }
 }
 

@@ -25,6 +25,9 @@ const volatile int64_t* MapOffset() {
 
 extern "C" {
 
+// The C library names its parameters in a way that is reserved for it.
+// NOLINTBEGIN(readability-inconsistent-declaration-parameter-name)
+
 int clock_gettime(clockid_t clock, struct timespec* now) noexcept {
   static const volatile int64_t* const offset = MapOffset();
   const long result = syscall(SYS_clock_gettime, clock, now);
@@ -46,4 +49,6 @@ time_t time(time_t* now) noexcept {
   if (now != nullptr) *now = time.tv_sec;
   return time.tv_sec;
 }
+
+// NOLINTEND(readability-inconsistent-declaration-parameter-name)
 }
