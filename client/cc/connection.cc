@@ -36,8 +36,8 @@ bool IsUnixSocket(const std::string& target) {
   return absl::StartsWith(target, "unix:") || absl::StartsWith(target, "unix-abstract:");
 }
 
-// Whether nobody but this machine can listen on the way, as far as the name tells. A name that is
-// not surely of this machine is not.
+// True if the name says that nobody but this machine can listen on the way. A name that may be
+// another machine's says no such thing.
 bool IsThisMachine(const std::string& target) {
   if (IsUnixSocket(target)) return true;
   absl::string_view address = target;

@@ -78,7 +78,7 @@ int DescriptorOf(const fs::path& link) {
   return descriptor;
 }
 
-// Where it is not permitted to give a file away, the mode grants nobody more than before.
+// Copies mode and owner. If the file cannot be given away, its mode grants nobody more than before.
 void KeepOwnerAndMode(int fd, const struct stat& old) {
   mode_t mode = old.st_mode & 07777;
   if (fchown(fd, old.st_uid, old.st_gid) != 0) {
@@ -92,7 +92,7 @@ void KeepOwnerAndMode(int fd, const struct stat& old) {
 
 }  // namespace
 
-// What a name stands for, links followed.
+// The file that a name stands for, links followed.
 struct FileWriter::Target {
   fs::path path;
   bool replaced = false;           // a regular file, or none yet
@@ -218,7 +218,7 @@ int FileWriter::Replace(const Target& target, absl::string_view data) {
   if (error == 0) error = errno;
   unlink(temporary.c_str());
   lock.unlock();
-  // Of a mount point, or of another's file in a folder with the sticky bit.
+  // A mount point stays, and so does another's file in a folder with the sticky bit.
   const bool stays = error == EBUSY || error == EPERM || error == EACCES;
   return target.old && stays ? Overwrite(target.path, data) : error;
 }

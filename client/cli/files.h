@@ -12,7 +12,7 @@
 
 namespace skipstream::cli {
 
-// Of a file that is read: more than any image of a server has.
+// The most that is read of a file: more than any image of a server has.
 inline constexpr uint64_t kMaxFileBytes = 64 << 20;
 
 // InvalidArgument for a folder and for more than `max_bytes`, of which no more is read: a device or

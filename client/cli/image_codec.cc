@@ -14,7 +14,7 @@ namespace skipstream::cli {
 namespace {
 
 constexpr uint32_t kMaxSide = 1 << 15;
-// Of a text chunk, unpacked, and of all together: as the server reads them.
+// The most that a text chunk may unpack to, and all together: the server reads as much.
 constexpr size_t kMaxChunkBytes = 8 << 20;
 constexpr size_t kMaxBitmapBytes = 256 << 20;
 

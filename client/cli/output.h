@@ -21,7 +21,7 @@ int PrintOutput(absl::string_view text, int exit_code);
 // reader that has left, which is no mishap. Returns kExitFailure.
 int ReportLostOutput(const absl::Status& status, absl::string_view consequence = "");
 
-// Whether `path` is where standard output goes as well: a line about the file would end up in it.
+// True if `path` is where standard output goes too: a line about the file would end up in it.
 bool IsStandardOutput(const char* path);
 
 }  // namespace skipstream::cli

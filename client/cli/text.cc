@@ -34,7 +34,7 @@ Character FirstCharacter(absl::string_view text) {
   return {.size = size, .code = code, .valid = true};
 }
 
-// Whether a terminal would act on it, or show something else than what follows.
+// True if a terminal would act on it, or show the letters around it in another order.
 bool IsControl(uint32_t code) {
   const bool c0_or_c1 = code < 0x20 || (code >= 0x7f && code < 0xa0);
   const bool line_end = code == 0x2028 || code == 0x2029;

@@ -199,7 +199,9 @@ TEST(RequestFileTest, ReadsJsonAndNamesTheFileInErrors) {
   EXPECT_THAT(Message(LoadRequest(file).status()), HasSubstr("bad_request.json: not the JSON"));
   EXPECT_TRUE(absl::IsNotFound(LoadRequest("no-such-file.png").status()));
   std::ofstream(file) << "\xef\xbb\xbf{\"seeds\":[7]}";
-  EXPECT_EQ(LoadRequest(file)->seeds(0), 7u) << "behind a byte order mark";
+  const auto marked = LoadRequest(file);
+  ASSERT_TRUE(marked.ok()) << "behind a byte order mark: " << marked.status();
+  EXPECT_EQ(marked->seeds(0), 7u);
   std::ofstream(file) << std::string(9 << 20, ' ');
   EXPECT_THAT(Message(LoadRequest(file).status()), HasSubstr("more than 8388608"));
   EXPECT_THAT(Message(LoadRequest("/dev/zero").status()), HasSubstr("larger than"));

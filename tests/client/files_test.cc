@@ -1,4 +1,4 @@
-// What becomes of the files that the command writes.
+// Checks the files that the command writes: links, devices, modes, failures.
 #include "client/cli/files.h"
 
 #include <fcntl.h>
