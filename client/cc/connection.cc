@@ -96,12 +96,12 @@ absl::Status ValidateConnection(const std::string& target, const ConnectionOptio
 std::shared_ptr<grpc::ChannelCredentials> MakeCredentials(const std::string& target,
                                                           const ConnectionOptions& options) {
   if (!options.tls) {
-    if (options.token.empty() || options.allow_plaintext_token) {
+    if (options.token.empty() || options.allow_plaintext_token || IsUnixSocket(target)) {
       return grpc::InsecureChannelCredentials();
     }
     // "localhost" is what a resolver makes of it: these look at the connection itself, before
     // anything is sent, and put nothing of their own on the wire.
-    return grpc::experimental::LocalCredentials(IsUnixSocket(target) ? UDS : LOCAL_TCP);
+    return grpc::experimental::LocalCredentials(LOCAL_TCP);
   }
   return grpc::SslCredentials(
       {.pem_root_certs = options.ca_pem.empty() ? SystemCa() : options.ca_pem,

@@ -311,6 +311,17 @@ TEST_F(CommandTest, AMissingFolderFailsBeforeAnythingIsSent) {
   EXPECT_TRUE(server_.requests().empty());
 }
 
+TEST_F(CommandTest, AProxyForTheWebIsGonePast) {
+  for (const char* variable : {"http_proxy", "https_proxy", "grpc_proxy", "HTTP_PROXY"}) {
+    std::vector<std::string> args = {"/usr/bin/env", absl::StrCat(variable, "=http://127.0.0.1:1"),
+                                     "SKIPSTREAM_TOKEN=secret"};
+    const std::vector<std::string> command = Args("models", {});
+    args.insert(args.end(), command.begin(), command.end());
+    const auto result = Subprocess(args).Wait();
+    EXPECT_EQ(result.exit_code, 0) << variable << result.err;
+  }
+}
+
 TEST_F(CommandTest, WithoutAServerItSaysHowToStartOne) {
   const auto result = Subprocess({SKIPSTREAM_COMMAND, "models", "--server", "127.0.0.1:1"}).Wait();
   EXPECT_EQ(result.exit_code, 1);

@@ -5,6 +5,7 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 #include <ifaddrs.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <memory>
@@ -14,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/cc/skipstream_client.h"
 #include "skipstream/v1/image_generation.grpc.pb.h"
+#include "tests/testing/temporary_directory.h"
 
 namespace skipstream::client {
 namespace {
@@ -87,6 +89,12 @@ TEST(ConnectionTest, ATokenInClearStaysOnThisMachineWhereverItsNameLeads) {
   int port = 0;
   grpc::ServerBuilder builder;
   builder.AddListeningPort("0.0.0.0:0", grpc::InsecureServerCredentials(), &port);
+  const TemporaryDirectory folder;
+  const std::string socket = "unix:" + (folder / "socket");
+  const std::string abstract = absl::StrCat("unix-abstract:skipstream-", getpid());
+  for (const std::string& local : {socket, abstract}) {
+    builder.AddListeningPort(local, grpc::InsecureServerCredentials());
+  }
   builder.RegisterService(&models);
   const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   const auto list_models = [port](const std::string& host, const ConnectionOptions& options) {
@@ -102,6 +110,10 @@ TEST(ConnectionTest, ATokenInClearStaysOnThisMachineWhereverItsNameLeads) {
   EXPECT_TRUE(list_models(outside, {}).ok());
   EXPECT_TRUE(list_models(outside, {.token = "secret", .allow_plaintext_token = true}).ok());
   EXPECT_FALSE(list_models(outside, {.token = "secret"}).ok());
+  for (const std::string& local : {absl::StrCat("localhost:", port), socket, abstract}) {
+    Client client({.target = local, .connection = {.token = "secret"}});
+    EXPECT_TRUE(client.ListModels().ok()) << local;
+  }
 }
 
 TEST(ConnectionTest, WhatCannotBeATokenIsRefusedWithoutRepeatingIt) {
