@@ -6,12 +6,11 @@ import argparse
 import codecs
 import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from skipstream_files import printable_lines
+from skipstream_files import say
 
 from skipstream_convert.checkpoint import FORMATS, convert, mapped, sha256
 from skipstream_convert.config import PRECONDITIONERS
@@ -29,7 +28,7 @@ _SUFFIX = ".safetensors"
 def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
-        print(printable_lines(run(args)))
+        say(run(args))
     except (ConvertError, OSError) as error:
         return _refused(args.input, str(error))
     except MemoryError:
@@ -38,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _refused(path: Path, reason: str) -> int:
-    print(printable_lines(f"tools/convert: {path}: {reason}"), file=sys.stderr)
+    say(f"tools/convert: {path}: {reason}", errors=True)
     return 1
 
 

@@ -7,6 +7,7 @@ import errno
 import os
 import secrets
 import stat
+import sys
 import tomllib
 import unicodedata
 from collections.abc import Iterator
@@ -18,6 +19,17 @@ _PREFIX = ".skipstream-"
 _MAX_LINKS = 40  # as the kernel has it
 _NO_PLACE = {errno.EACCES, errno.EPERM, errno.EROFS}  # for a temporary file
 _STAYS = {errno.EACCES, errno.EPERM, errno.EBUSY}  # a mount point, or another's file
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """What goes wrong with an open file has no name to it: it gets this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 @contextlib.contextmanager
@@ -47,11 +59,11 @@ def replaced(path: Path, *, must_be_new: bool = False) -> Iterator[BinaryIO]:
                 raise OSError(error.errno, error.strerror, str(path)) from None
             in_place = True
     if in_place:
-        with _opened(target) as out:
+        with _named(path), _opened(target) as out:
             yield out
         return
     try:
-        with open(descriptor, "wb") as out:
+        with _named(path), open(descriptor, "wb") as out:
             if old is not None:
                 _keep_owner_and_mode(descriptor, old)
             yield out
@@ -91,9 +103,10 @@ def printable(text: str) -> str:
     return "".join(c if c == " " or _is_shown(c) else _escaped(c) for c in text)
 
 
-def printable_lines(text: str) -> str:
-    """The same for what has lines of its own."""
-    return "\n".join(printable(line) for line in text.split("\n"))
+def say(text: str, *, errors: bool = False) -> None:
+    """Prints text with lines of its own, each as `printable`."""
+    lines = "\n".join(printable(line) for line in text.split("\n"))
+    print(lines, file=sys.stderr if errors else sys.stdout)
 
 
 def _is_shown(character: str) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from skipstream_files import load_toml, printable, read_text, remove_leftovers, replaced, write
+from skipstream_files import load_toml, printable, read_text, remove_leftovers, replaced, say, write
 
 
 def _fail(file: Path, error: type[BaseException]) -> None:
@@ -109,8 +109,9 @@ def test_pipes_devices_and_descriptors_are_written_to_and_stay(tmp_path: Path) -
 
     full = tmp_path / "full"
     full.symlink_to("/dev/full")
-    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)) as lost:
         write(full, b"x")
+    assert lost.value.filename == str(full)
     assert full.is_symlink()
 
     with (tmp_path / "log").open("wb", buffering=0) as log:
@@ -163,8 +164,12 @@ def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
     assert load_toml(file) == {"a": 1}
 
 
-def test_letters_stay_and_what_a_terminal_would_act_on_is_escaped() -> None:
+def test_letters_stay_and_what_a_terminal_would_act_on_is_escaped(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert printable("caf\u00e9 \u732b a\u200db") == "caf\u00e9 \u732b a\u200db"
     assert printable("\x1b[2J\r\n\x7f") == r"\x1b[2J\r\n\x7f"
     assert printable("\u009b\u202e\u2066\u2028") == r"\x9b\u202e\u2066\u2028"
     assert printable("caf\udce9") == r"caf\udce9"
+    say("one\x1b\ntwo\udce9")
+    assert capsys.readouterr().out == "one\\x1b\ntwo\\udce9\n"
