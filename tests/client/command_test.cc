@@ -9,6 +9,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "absl/base/config.h"
 #include "absl/strings/str_cat.h"
 #include "client/cli/files.h"
 #include "client/cli/image_codec.h"
@@ -527,7 +528,7 @@ TEST_F(CommandTest, WhatIsNoNumberIsAUsageError) {
 }
 
 TEST_F(CommandTest, AnExceptionIsOneLineAndAFailure) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(ABSL_HAVE_ADDRESS_SANITIZER) || defined(ABSL_HAVE_THREAD_SANITIZER)
   GTEST_SKIP() << "sanitizers reserve more memory than the limit";
 #endif
   std::string classes = "0";
@@ -561,7 +562,7 @@ TEST_F(CommandTest, WhatAServerSaysIsShownAndNotObeyed) {
 }
 
 TEST_F(CommandTest, AStepOfTheWallClockChangesNothing) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(ABSL_HAVE_ADDRESS_SANITIZER) || defined(ABSL_HAVE_THREAD_SANITIZER)
   GTEST_SKIP() << "sanitizers want to be loaded first";
 #endif
   for (const int64_t step : {3600, -3600}) {

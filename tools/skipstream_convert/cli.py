@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import codecs
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -148,7 +147,7 @@ def read_classes(path: Path, label_dim: int) -> list[str]:
     if len(text) > _MAX_CLASSES_BYTES:
         raise ConvertError(f"{path}: longer than {_MAX_CLASSES_BYTES} bytes")
     try:
-        names = json.loads(text.removeprefix(codecs.BOM_UTF8))
+        names = json.loads(text)
     except (ValueError, RecursionError):
         raise ConvertError(f"{path}: not JSON") from None
     if not isinstance(names, list) or len(names) != label_dim:
