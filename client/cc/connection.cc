@@ -7,28 +7,40 @@
 #include <algorithm>
 #include <fstream>
 #include <iterator>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 
 namespace skipstream::client {
 namespace {
 
-// Without the port and the brackets of IPv6.
+// Without the port and the brackets of IPv6. Empty if there is more than one address.
 std::string HostOf(absl::string_view address) {
-  if (absl::ConsumePrefix(&address, "[")) return std::string(address.substr(0, address.find(']')));
+  if (absl::StrContains(address, ',')) return "";
+  if (absl::ConsumePrefix(&address, "[")) {
+    const std::pair<absl::string_view, absl::string_view> parts =
+        absl::StrSplit(address, absl::MaxSplits(']', 1));
+    const bool only_a_port = parts.second.empty() || absl::StartsWith(parts.second, ":");
+    return only_a_port ? std::string(parts.first) : "";
+  }
   const size_t colon = address.rfind(':');
   const bool has_port = colon != absl::string_view::npos && address.find(':') == colon;
   return std::string(has_port ? address.substr(0, colon) : address);
 }
 
-// Whether nobody but this machine can listen on the way. What is not surely so is not.
+bool IsUnixSocket(const std::string& target) {
+  return absl::StartsWith(target, "unix:") || absl::StartsWith(target, "unix-abstract:");
+}
+
+// True if the name says that nobody but this machine can listen on the way. A name that may be
+// another machine's says no such thing.
 bool IsThisMachine(const std::string& target) {
+  if (IsUnixSocket(target)) return true;
   absl::string_view address = target;
-  if (absl::StartsWith(address, "unix:") || absl::StartsWith(address, "unix-abstract:"))
-    return true;
   for (absl::string_view scheme : {"dns:///", "dns:", "ipv4:", "ipv6:"}) {
     if (absl::ConsumePrefix(&address, scheme)) break;
   }
@@ -81,8 +93,16 @@ absl::Status ValidateConnection(const std::string& target, const ConnectionOptio
   return absl::OkStatus();
 }
 
-std::shared_ptr<grpc::ChannelCredentials> MakeCredentials(const ConnectionOptions& options) {
-  if (!options.tls) return grpc::InsecureChannelCredentials();
+std::shared_ptr<grpc::ChannelCredentials> MakeCredentials(const std::string& target,
+                                                          const ConnectionOptions& options) {
+  if (!options.tls) {
+    if (options.token.empty() || options.allow_plaintext_token || IsUnixSocket(target)) {
+      return grpc::InsecureChannelCredentials();
+    }
+    // "localhost" is what a resolver makes of it: these look at the connection itself, before
+    // anything is sent, and put nothing of their own on the wire.
+    return grpc::experimental::LocalCredentials(LOCAL_TCP);
+  }
   return grpc::SslCredentials(
       {.pem_root_certs = options.ca_pem.empty() ? SystemCa() : options.ca_pem,
        .pem_private_key = options.key_pem,

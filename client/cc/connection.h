@@ -36,7 +36,10 @@ struct ConnectionOptions {
 // OK if a client can be made of these; never with any part of the token.
 absl::Status ValidateConnection(const std::string& target, const ConnectionOptions& options);
 
-std::shared_ptr<grpc::ChannelCredentials> MakeCredentials(const ConnectionOptions& options);
+// With those for a token without TLS, connections are made to this machine only, wherever the name
+// of `target` leads.
+std::shared_ptr<grpc::ChannelCredentials> MakeCredentials(const std::string& target,
+                                                          const ConnectionOptions& options);
 
 // What goes with every call.
 using CallMetadata = std::vector<std::pair<std::string, std::string>>;

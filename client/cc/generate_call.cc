@@ -1,17 +1,28 @@
 #include "client/cc/generate_call.h"
 
+#include <grpc/support/time.h>
+#include <grpcpp/support/time.h>
+
 #include <algorithm>
-#include <chrono>
 #include <random>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "client/cc/request_id.h"
 
 namespace skipstream::client {
 
-void SetDeadline(grpc::ClientContext& context, absl::Time deadline) {
-  if (deadline != absl::InfiniteFuture()) context.set_deadline(absl::ToChronoTime(deadline));
+namespace {
+
+// A time for gRPC on the clock that nobody sets; gRPC takes those of the system's as wall time.
+gpr_timespec MonotonicIn(absl::Duration wait) {
+  return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                      gpr_time_from_nanos(absl::ToInt64Nanoseconds(wait), GPR_TIMESPAN));
+}
+
+}  // namespace
+
+void SetDeadline(grpc::ClientContext& context, const Deadline& deadline) {
+  if (!deadline.never()) context.set_deadline(MonotonicIn(deadline.Left()));
 }
 
 // The stream of one attempt. Keeps itself and the call alive until OnDone.
@@ -54,7 +65,7 @@ class GenerateCall::Attempt : public grpc::ClientReadReactor<v1::GenerateEvent> 
 GenerateCall::GenerateCall(std::shared_ptr<v1::ImageGeneration::Stub> stub,
                            const RetryPolicy& policy, const CallMetadata& metadata,
                            const v1::GenerateRequest& request, GenerateCallbacks callbacks,
-                           Client::DoneCallback on_done, absl::Time deadline)
+                           Client::DoneCallback on_done, Deadline deadline)
     : stub_(std::move(stub)),
       metadata_(metadata),
       callbacks_(std::move(callbacks)),
@@ -80,7 +91,7 @@ void GenerateCall::Start() { StartAttempt(); }
 void GenerateCall::Fail(const absl::Status& status) {
   std::lock_guard lock(mutex_);
   wait_ = std::make_unique<grpc::Alarm>();  // on a gRPC thread, as every other end
-  wait_->Set(std::chrono::system_clock::now(), [self = shared_from_this(), status](bool) {
+  wait_->Set(MonotonicIn(absl::ZeroDuration()), [self = shared_from_this(), status](bool) {
     std::unique_ptr<grpc::Alarm> elapsed;
     {
       std::lock_guard callback_lock(self->mutex_);
@@ -160,7 +171,7 @@ void GenerateCall::AttemptDone(const grpc::Status& grpc_status) {
     *result_.completed.mutable_resolved_request() = pending_->ResolvedRequest();
     return Finish(absl::OkStatus());
   }
-  if (!wait || pending_->all_settled() || absl::Now() + *wait >= deadline_) return Finish(status);
+  if (!wait || pending_->all_settled() || *wait >= deadline_.Left()) return Finish(status);
   if (callbacks_.on_retry) callbacks_.on_retry(status, *wait);
   WaitThenRetry(*wait);
 }
@@ -168,15 +179,15 @@ void GenerateCall::AttemptDone(const grpc::Status& grpc_status) {
 void GenerateCall::WaitThenRetry(absl::Duration wait) {
   std::lock_guard lock(mutex_);
   wait_ = std::make_unique<grpc::Alarm>();
-  const auto until = absl::ToChronoTime(absl::Now() + (cancelled_ ? absl::ZeroDuration() : wait));
-  wait_->Set(until, [self = shared_from_this()](bool) {
-    std::unique_ptr<grpc::Alarm> elapsed;
-    {
-      std::lock_guard callback_lock(self->mutex_);
-      elapsed = std::move(self->wait_);
-    }
-    self->StartAttempt();
-  });
+  wait_->Set(MonotonicIn(cancelled_ ? absl::ZeroDuration() : wait),
+             [self = shared_from_this()](bool) {
+               std::unique_ptr<grpc::Alarm> elapsed;
+               {
+                 std::lock_guard callback_lock(self->mutex_);
+                 elapsed = std::move(self->wait_);
+               }
+               self->StartAttempt();
+             });
 }
 
 void GenerateCall::Finish(const absl::Status& status) {

@@ -15,7 +15,7 @@
 
 namespace skipstream::client {
 
-void SetDeadline(grpc::ClientContext& context, absl::Time deadline);
+void SetDeadline(grpc::ClientContext& context, const Deadline& deadline);
 
 // Attempts follow one another, never overlap: an attempt or the wait for the next one holds the
 // only reference that keeps the call alive until `on_done` was called. State without a mutex
@@ -24,7 +24,7 @@ class GenerateCall : public GenerateHandle, public std::enable_shared_from_this<
  public:
   GenerateCall(std::shared_ptr<v1::ImageGeneration::Stub> stub, const RetryPolicy& policy,
                const CallMetadata& metadata, const v1::GenerateRequest& request,
-               GenerateCallbacks callbacks, Client::DoneCallback on_done, absl::Time deadline);
+               GenerateCallbacks callbacks, Client::DoneCallback on_done, Deadline deadline);
 
   void Start();
   // Instead of Start(): ends the call with this error, as one that the server had refused.
@@ -44,7 +44,7 @@ class GenerateCall : public GenerateHandle, public std::enable_shared_from_this<
   const CallMetadata metadata_;
   const GenerateCallbacks callbacks_;
   const Client::DoneCallback on_done_;
-  const absl::Time deadline_;
+  const Deadline deadline_;
 
   absl::BitGen random_;
   RetrySchedule retry_;

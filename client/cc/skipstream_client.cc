@@ -11,7 +11,6 @@
 #include <utility>
 
 #include "absl/random/random.h"
-#include "absl/time/clock.h"
 #include "client/cc/generate_call.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 
@@ -37,7 +36,8 @@ std::shared_ptr<grpc::Channel> MakeChannel(const Client::Options& options) {
   args.SetInt(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
   // An http_proxy variable is meant for the web, not for a model server, often on this machine.
   args.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  return grpc::CreateCustomChannel(options.target, MakeCredentials(options.connection), args);
+  return grpc::CreateCustomChannel(options.target,
+                                   MakeCredentials(options.target, options.connection), args);
 }
 
 // gRPC's callback threads belong to all channels and servers of the process together; whichever is
@@ -65,7 +65,7 @@ void KeepCallbackThreads() {
 // Calls `attempt(context, response)` until it succeeds or the policy gives up.
 template <typename Response, typename Attempt>
 absl::StatusOr<Response> CallWithRetries(const RetryPolicy& policy, const CallMetadata& metadata,
-                                         absl::Time deadline, Attempt attempt) {
+                                         Deadline deadline, Attempt attempt) {
   RetrySchedule retry(policy);
   absl::BitGen random;
   for (;;) {
@@ -76,7 +76,7 @@ absl::StatusOr<Response> CallWithRetries(const RetryPolicy& policy, const CallMe
     absl::Status status = FromGrpcStatus(attempt(context, response));
     if (status.ok()) return response;
     const auto wait = retry.NextWait(status, absl::Uniform(random, 0.0, 1.0));
-    if (!wait || absl::Now() + *wait >= deadline) return status;
+    if (!wait || *wait >= deadline.Left()) return status;
     std::this_thread::sleep_for(absl::ToChronoNanoseconds(*wait));
   }
 }
@@ -96,7 +96,7 @@ Client::Client(const Options& options)
 Client::~Client() = default;
 
 absl::StatusOr<GenerateResult> Client::Generate(const v1::GenerateRequest& request,
-                                                GenerateCallbacks callbacks, absl::Time deadline) {
+                                                GenerateCallbacks callbacks, Deadline deadline) {
   std::promise<absl::StatusOr<GenerateResult>> done;
   GenerateAsync(
       request, std::move(callbacks),
@@ -107,7 +107,7 @@ absl::StatusOr<GenerateResult> Client::Generate(const v1::GenerateRequest& reque
 
 std::shared_ptr<GenerateHandle> Client::GenerateAsync(const v1::GenerateRequest& request,
                                                       GenerateCallbacks callbacks,
-                                                      DoneCallback on_done, absl::Time deadline) {
+                                                      DoneCallback on_done, Deadline deadline) {
   auto call = std::make_shared<GenerateCall>(stub_, options_.retry, metadata_, request,
                                              std::move(callbacks), std::move(on_done), deadline);
   if (!connection_status_.ok()) {
@@ -118,7 +118,7 @@ std::shared_ptr<GenerateHandle> Client::GenerateAsync(const v1::GenerateRequest&
   return call;
 }
 
-absl::StatusOr<v1::ListModelsResponse> Client::ListModels(absl::Time deadline) {
+absl::StatusOr<v1::ListModelsResponse> Client::ListModels(Deadline deadline) {
   if (!connection_status_.ok()) return connection_status_;
   return CallWithRetries<v1::ListModelsResponse>(
       options_.retry, metadata_, deadline,
@@ -127,8 +127,7 @@ absl::StatusOr<v1::ListModelsResponse> Client::ListModels(absl::Time deadline) {
       });
 }
 
-absl::StatusOr<v1::GetModelResponse> Client::GetModel(const std::string& name,
-                                                      absl::Time deadline) {
+absl::StatusOr<v1::GetModelResponse> Client::GetModel(const std::string& name, Deadline deadline) {
   if (!connection_status_.ok()) return connection_status_;
   v1::GetModelRequest request;
   request.set_model(name);
@@ -140,7 +139,7 @@ absl::StatusOr<v1::GetModelResponse> Client::GetModel(const std::string& name,
 }
 
 absl::StatusOr<v1::LoadResponse> Client::LoadModel(const std::string& file, const std::string& name,
-                                                   bool replace, absl::Time deadline) {
+                                                   bool replace, Deadline deadline) {
   if (!connection_status_.ok()) return connection_status_;
   v1::LoadRequest request;
   request.set_file(file);
@@ -153,7 +152,7 @@ absl::StatusOr<v1::LoadResponse> Client::LoadModel(const std::string& file, cons
       });
 }
 
-absl::Status Client::UnloadModel(const std::string& name, absl::Time deadline) {
+absl::Status Client::UnloadModel(const std::string& name, Deadline deadline) {
   if (!connection_status_.ok()) return connection_status_;
   v1::UnloadRequest request;
   request.set_name(name);
@@ -165,7 +164,7 @@ absl::Status Client::UnloadModel(const std::string& name, absl::Time deadline) {
       .status();
 }
 
-absl::StatusOr<bool> Client::CheckHealth(const std::string& service, absl::Time deadline) {
+absl::StatusOr<bool> Client::CheckHealth(const std::string& service, Deadline deadline) {
   if (!connection_status_.ok()) return connection_status_;
   grpc::ClientContext context;
   SetDeadline(context, deadline);

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "client/cc/connection.h"
+#include "client/cc/deadline.h"
 #include "client/cc/retry.h"
 #include "client/cc/rpc_status.h"
 #include "skipstream/v1/image_generation.grpc.pb.h"
@@ -83,33 +84,29 @@ class Client {
 
   // Blocks until the request is done. `deadline` covers all attempts and the waits between them.
   absl::StatusOr<GenerateResult> Generate(const v1::GenerateRequest& request,
-                                          GenerateCallbacks callbacks = {},
-                                          absl::Time deadline = absl::InfiniteFuture());
+                                          GenerateCallbacks callbacks = {}, Deadline deadline = {});
 
   // Returns at once. `on_done` is called exactly once, after all other callbacks, on a gRPC thread.
   using DoneCallback = std::function<void(absl::StatusOr<GenerateResult>)>;
   std::shared_ptr<GenerateHandle> GenerateAsync(const v1::GenerateRequest& request,
                                                 GenerateCallbacks callbacks, DoneCallback on_done,
-                                                absl::Time deadline = absl::InfiniteFuture());
+                                                Deadline deadline = {});
 
-  absl::StatusOr<v1::ListModelsResponse> ListModels(absl::Time deadline = absl::InfiniteFuture());
+  absl::StatusOr<v1::ListModelsResponse> ListModels(Deadline deadline = {});
   // An empty name: the default model.
-  absl::StatusOr<v1::GetModelResponse> GetModel(const std::string& name,
-                                                absl::Time deadline = absl::InfiniteFuture());
+  absl::StatusOr<v1::GetModelResponse> GetModel(const std::string& name, Deadline deadline = {});
 
   // Of a server started with --enable_model_control. Loads a file of its model directory under
   // `name` (empty: the file's without its ending). With `replace` it takes the place of the model
   // of that name, if there is one; running requests finish on the old weights.
   absl::StatusOr<v1::LoadResponse> LoadModel(const std::string& file, const std::string& name,
-                                             bool replace,
-                                             absl::Time deadline = absl::InfiniteFuture());
+                                             bool replace, Deadline deadline = {});
   // Stops offering a model; running requests finish.
-  absl::Status UnloadModel(const std::string& name, absl::Time deadline = absl::InfiniteFuture());
+  absl::Status UnloadModel(const std::string& name, Deadline deadline = {});
 
   // Asks grpc.health.v1 once, without retries. True if SERVING; NotFound for a service name the
   // server does not know.
-  absl::StatusOr<bool> CheckHealth(const std::string& service,
-                                   absl::Time deadline = absl::InfiniteFuture());
+  absl::StatusOr<bool> CheckHealth(const std::string& service, Deadline deadline = {});
 
  private:
   const Options options_;

@@ -1,16 +1,23 @@
 #include "client/cli/commands.h"
 
 #include <cstdlib>
+#include <exception>
+#include <iostream>
 #include <map>
 #include <memory>
+#include <sstream>
 #include <string>
 
 #include "client/cli/help_formatter.h"
+#include "client/cli/output.h"
+#include "client/cli/text.h"
 #include "client/cli/user_errors.h"
 
 namespace skipstream::cli {
 
-int RunSkipstream(int argc, char** argv) {
+namespace {
+
+int ParseAndRun(int argc, char** argv) {
   // gRPC's own messages would garble ours; whoever wants them sets the variable.
   setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
   CLI::App app("Images from skip-tuned diffusion models, made by a Skipstream server.",
@@ -26,10 +33,23 @@ int RunSkipstream(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     const bool asked_for = error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success);
-    app.exit(error);
-    return asked_for ? kExitOk : kExitUsage;
+    std::ostringstream out, err;
+    app.exit(error, out, err);
+    std::cerr << PrintableLines(err.str());
+    return PrintOutput(out.str(), asked_for ? kExitOk : kExitUsage);
   }
   return commands.at(app.get_subcommands().front()->get_name())();
+}
+
+}  // namespace
+
+int RunSkipstream(int argc, char** argv) {
+  try {
+    return ParseAndRun(argc, argv);
+  } catch (const std::exception& error) {
+    std::cerr << "error: " << Printable(error.what()) << "\n";
+    return kExitFailure;
+  }
 }
 
 }  // namespace skipstream::cli

@@ -21,6 +21,7 @@ absl::Status ReadInto(const std::string& flag, const std::string& file, uint64_t
     return absl::Status(data.status().code(), absl::StrCat(flag, ": ", data.status().message()));
   }
   contents = *std::move(data);
+  SkipByteOrderMark(contents);
   return absl::OkStatus();
 }
 

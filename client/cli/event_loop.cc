@@ -3,8 +3,6 @@
 #include <chrono>
 #include <utility>
 
-#include "absl/time/clock.h"
-
 namespace skipstream::cli {
 
 void EventLoop::Post(std::function<void()> event) {
@@ -16,16 +14,19 @@ void EventLoop::Post(std::function<void()> event) {
 
 void EventLoop::RunUntil(absl::FunctionRef<bool()> done, absl::Duration tick,
                          absl::FunctionRef<void()> on_tick) {
-  absl::Time next_tick = absl::Now() + tick;
+  using Clock = std::chrono::steady_clock;
+  const bool ticks = tick != absl::InfiniteDuration();
+  const auto period = ticks ? absl::ToChronoNanoseconds(tick) : std::chrono::nanoseconds(0);
+  Clock::time_point next_tick = Clock::now() + period;
   while (!done()) {
     std::function<void()> event;
     {
       std::unique_lock lock(mutex_);
       const auto ready = [this] { return !events_.empty(); };
-      if (tick == absl::InfiniteDuration()) {
-        posted_.wait(lock, ready);
+      if (ticks) {
+        posted_.wait_until(lock, next_tick, ready);
       } else {
-        posted_.wait_for(lock, absl::ToChronoNanoseconds(next_tick - absl::Now()), ready);
+        posted_.wait(lock, ready);
       }
       if (!events_.empty()) {
         event = std::move(events_.front());
@@ -33,9 +34,9 @@ void EventLoop::RunUntil(absl::FunctionRef<bool()> done, absl::Duration tick,
       }
     }
     if (event) event();
-    if (absl::Now() >= next_tick) {
+    if (ticks && Clock::now() >= next_tick) {
       on_tick();
-      next_tick = absl::Now() + tick;
+      next_tick = Clock::now() + period;
     }
   }
 }

@@ -3,17 +3,53 @@
 #define SKIPSTREAM_CLIENT_CLI_FLAG_HELPERS_H_
 
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <functional>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "client/cli/enum_words.h"
+#include "client/cli/text.h"
 
 namespace skipstream::cli {
+
+// Passes texts that a request can carry.
+inline CLI::Validator Utf8() {
+  return CLI::Validator(
+      [](const std::string& text) {
+        return IsUtf8(text) ? "" : absl::StrCat("'", Printable(text), "' is not UTF-8");
+      },
+      "");
+}
+
+// Passes numbers; "nan" and "inf" are none.
+inline CLI::Validator Number() {
+  return CLI::Validator(
+      [](const std::string& text) {
+        double value;
+        const bool valid = absl::SimpleAtod(text, &value) && std::isfinite(value);
+        return valid ? "" : absl::StrCat("'", text, "' is not a number");
+      },
+      "");
+}
+
+// --timeout: seconds, above 0.
+inline CLI::Option* AddTimeoutFlag(CLI::App& command, double& seconds,
+                                   const std::string& default_value) {
+  return command
+      .add_option("--timeout", seconds,
+                  absl::StrCat("Give up after so long (default: ", default_value, ")"))
+      ->type_name("SECONDS")
+      ->check(Number())
+      ->check(CLI::PositiveNumber.description(""));
+}
 
 // Unwraps what a parser made of a flag's text; CLI11 reports errors by exception.
 template <typename T>
@@ -34,16 +70,21 @@ CLI::Option* AddList(CLI::App& command, const std::string& flag, std::vector<T>&
   };
   return command.add_option_function<std::vector<std::string>>(flag, append, help)
       ->allow_extra_args(false)
-      ->type_name(type);
+      ->type_name(type)
+      ->check(Utf8());
 }
 
-// A flag with one value that goes to `use`.
+// A flag with one value that goes to `use`: a finite number, or text that a request can carry.
 template <typename T>
 CLI::Option* AddValue(CLI::App& command, const std::string& flag, std::function<void(T)> use,
                       const std::string& help, const std::string& type) {
-  return command.add_option_function<T>(
-                    flag, [use](const T& value) { use(value); }, help)
-      ->type_name(type);
+  CLI::Option* option =
+      command.add_option_function<T>(
+                 flag, [use](const T& value) { use(value); }, help)
+          ->type_name(type);
+  if constexpr (std::is_floating_point_v<T>) option->check(Number());
+  if constexpr (std::is_same_v<T, std::string>) option->check(Utf8());
+  return option;
 }
 
 // A flag with one value that `parse` turns into what goes to `use`.

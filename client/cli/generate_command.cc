@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include <chrono>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -8,7 +9,7 @@
 #include "absl/random/random.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "client/cc/pending_images.h"
 #include "client/cli/commands.h"
 #include "client/cli/files.h"
@@ -16,8 +17,11 @@
 #include "client/cli/generate_job.h"
 #include "client/cli/image_record.h"
 #include "client/cli/interrupt.h"
+#include "client/cli/message_json.h"
+#include "client/cli/output.h"
 #include "client/cli/progress_bar.h"
 #include "client/cli/request_runner.h"
+#include "client/cli/text.h"
 #include "client/cli/user_errors.h"
 
 namespace skipstream::cli {
@@ -74,7 +78,7 @@ class Collector : public RunListener {
     const int index = job_.ImageIndex(planned.row, planned.first_column + preview.image_index());
     constexpr const char* kExtensions[] = {"png", "png", "webp", "raw"};
     const int format = preview.picture().format();
-    return WriteFileAtomically(
+    return files_.Write(
         absl::StrFormat("%s/preview-%04d-%04d.%s", output_.preview_dir, index,
                         preview.evaluations_done(), kExtensions[format < 4 ? format : 0]),
         preview.picture().data());
@@ -114,7 +118,7 @@ class Collector : public RunListener {
     bar_.Clear();
     std::cerr << "trying again in "
               << absl::FormatDuration(absl::Trunc(wait, absl::Milliseconds(1))) << ": "
-              << why.message() << "\n";
+              << Printable(why.message()) << "\n";
   }
 
   void OnTick() override {
@@ -125,32 +129,38 @@ class Collector : public RunListener {
       state.evaluations_done += done;
       state.evaluations_total += total;
     }
-    state.elapsed = absl::Now() - start_;
+    state.elapsed = Elapsed();
     bar_.Draw(state);
   }
 
   // After the run: sheet, summary, messages. Returns the exit code of an uninterrupted run.
   int Finish(const RunOutcome& outcome);
 
+  // Removes what a Write() has begun. Any thread.
+  void Abandon() { files_.Abandon(); }
+
   absl::Duration tick() const { return bar_.visible() ? kRedraw : absl::InfiniteDuration(); }
 
  private:
   absl::Status Write(ImageRecord& record, const std::string& data) {
-    if (output_.to_stdout) {
-      std::cout.write(data.data(), static_cast<std::streamsize>(data.size())).flush();
-      return std::cout ? absl::OkStatus() : absl::InternalError("cannot write standard output");
-    }
+    if (output_.to_stdout) return WriteOutput(data);
     if (output_.pattern.empty()) return absl::OkStatus();
     record.file = ExpandPattern(output_.pattern, ValuesOf(record, job_));
-    if (absl::Status status = WriteFileAtomically(record.file, data); !status.ok()) return status;
+    if (absl::Status status = files_.Write(record.file, data); !status.ok()) return status;
     Announce(record.file);
     return absl::OkStatus();
   }
 
+  // A program that reads the names gets their bytes; a person at a terminal sees them escaped.
   void Announce(const std::string& file) {
-    if (flags_.quiet || flags_.json) return;
+    if (flags_.quiet || flags_.json || IsStandardOutput(file.c_str())) return;
     bar_.Clear();
-    std::cout << file << std::endl;
+    const std::string shown = isatty(STDOUT_FILENO) ? Printable(file) : file;
+    printed_.Update(WriteOutput(shown + "\n"));
+  }
+
+  absl::Duration Elapsed() const {
+    return absl::FromChrono(std::chrono::steady_clock::now() - start_);
   }
 
   absl::Status WriteSheet() {
@@ -158,7 +168,7 @@ class Collector : public RunListener {
     absl::StatusOr<std::string> png =
         EncodePng(RenderContactSheet(MakeSheet(job_, records_, flags_.title)));
     if (!png.ok()) return png.status();
-    if (absl::Status status = WriteFileAtomically(output_.grid, *png); !status.ok()) return status;
+    if (absl::Status status = files_.Write(output_.grid, *png); !status.ok()) return status;
     Announce(output_.grid);
     return absl::OkStatus();
   }
@@ -167,14 +177,16 @@ class Collector : public RunListener {
   const GenerateJob& job_;
   const OutputPlan& output_;
   ProgressBar bar_;
-  const absl::Time start_ = absl::Now();
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  FileWriter files_;
+  absl::Status printed_;  // what became of the names of files
   GenerateRecords records_;
   std::vector<std::pair<int64_t, int64_t>> evaluations_;  // done and total, by request
 };
 
 int Collector::Finish(const RunOutcome& outcome) {
   bar_.Clear();
-  const absl::Duration wall_time = absl::Now() - start_;
+  const absl::Duration wall_time = Elapsed();
   int64_t evaluations = 0;
   int64_t denoiser_calls = 0;
   for (const auto& completed : outcome.completed) {
@@ -186,14 +198,14 @@ int Collector::Finish(const RunOutcome& outcome) {
   absl::Status status = outcome.status;
   if (status.ok()) status = WriteSheet();
   if (flags_.json) {
-    std::cout
-        << MakeSummary(job_, records_, status.ok() ? output_.grid : "", wall_time, status).dump(2)
-        << std::endl;
+    printed_.Update(WriteOutput(
+        DumpJson(MakeSummary(job_, records_, status.ok() ? output_.grid : "", wall_time, status))));
   }
   for (const FailureRecord& failure : records_.failures) {
     std::cerr << "error: image " << job_.ImageIndex(failure.row, failure.column) << ": "
-              << failure.message << "\n";
+              << Printable(failure.message) << "\n";
   }
+  if (!printed_.ok()) ReportLostOutput(printed_);
   const int made = static_cast<int>(records_.images.size());
   if (!status.ok()) {
     std::cerr << (absl::IsCancelled(status) ? "interrupted\n"
@@ -207,11 +219,12 @@ int Collector::Finish(const RunOutcome& outcome) {
                                  DescribeCost(evaluations, denoiser_calls),
                                  static_cast<double>(evaluations) / seconds);
   }
-  return made == job_.num_images() ? kExitOk : kExitFailure;
+  return printed_.ok() && made == job_.num_images() ? kExitOk : kExitFailure;
 }
 
 int RunGenerate(const GenerateFlags& flags) {
-  const absl::Time start = absl::Now();
+  const client::Deadline deadline = client::Deadline::In(
+      flags.timeout_seconds > 0 ? absl::Seconds(flags.timeout_seconds) : absl::InfiniteDuration());
   absl::BitGen random;
   const absl::StatusOr<GenerateJob> job =
       PlanJob(flags, [&random] { return absl::Uniform<uint32_t>(random); });
@@ -228,17 +241,19 @@ int RunGenerate(const GenerateFlags& flags) {
   Collector collector(flags, *job, *output);
   RequestRunner::Options options;
   options.max_concurrent = flags.max_concurrent;
-  if (flags.timeout_seconds > 0) options.deadline = start + absl::Seconds(flags.timeout_seconds);
+  options.deadline = deadline;
   options.tick = collector.tick();
   RequestRunner runner(client, loop, collector, options);
 
   int interrupted_by = 0;
-  const InterruptWatcher interrupts([&](int signal) {
-    loop.Post([&, signal] {
-      interrupted_by = signal;
-      runner.Cancel();
-    });
-  });
+  const InterruptWatcher interrupts(
+      [&](int signal) {
+        loop.Post([&, signal] {
+          interrupted_by = signal;
+          runner.Cancel();
+        });
+      },
+      [&collector] { collector.Abandon(); });
   std::vector<v1::GenerateRequest> requests;
   for (const PlannedRequest& planned : job->requests) requests.push_back(planned.request);
   const int exit_code = collector.Finish(runner.Run(requests));

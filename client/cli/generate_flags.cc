@@ -149,9 +149,7 @@ void AddFiles(CLI::App& command, GenerateFlags& flags) {
 }
 
 void AddRunning(CLI::App& command, GenerateFlags& flags) {
-  command.add_option("--timeout", flags.timeout_seconds, "Give up after so long (default: never)")
-      ->type_name("SECONDS")
-      ->check(CLI::PositiveNumber.description(""));
+  AddTimeoutFlag(command, flags.timeout_seconds, "never");
   command
       .add_option("--max_concurrent", flags.max_concurrent,
                   "Requests of a sweep sent at a time (default: 32)")
@@ -162,7 +160,8 @@ void AddRunning(CLI::App& command, GenerateFlags& flags) {
                   "Name of this request: sent again shortly after with the same name, it joins the "
                   "running one or gets its result (default: drawn). A sweep of several requests "
                   "numbers them")
-      ->type_name("ID");
+      ->type_name("ID")
+      ->check(Utf8());
   command.add_flag("--json", flags.json, "Print a summary as one JSON object");
   command.add_flag("--quiet", flags.quiet, "Print nothing but errors");
 }

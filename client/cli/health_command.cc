@@ -1,12 +1,14 @@
-#include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "client/cc/skipstream_client.h"
 #include "client/cli/commands.h"
 #include "client/cli/connection_flags.h"
+#include "client/cli/flag_helpers.h"
+#include "client/cli/message_json.h"
+#include "client/cli/output.h"
 #include "client/cli/user_errors.h"
 
 namespace skipstream::cli {
@@ -24,19 +26,18 @@ int RunHealth(const HealthFlags& flags) {
   if (!options.ok()) return ReportFlagError(options.status());
   client::Client client(*options);
   const absl::StatusOr<bool> serving =
-      client.CheckHealth(flags.service, absl::Now() + absl::Seconds(flags.timeout_seconds));
+      client.CheckHealth(flags.service, client::Deadline::In(absl::Seconds(flags.timeout_seconds)));
+  std::string text;
   if (flags.json) {
     nlohmann::ordered_json json = {{"service", flags.service},
                                    {"serving", serving.ok() && *serving}};
     if (!serving.ok()) json["error"] = serving.status().ToString();
-    std::cout << json.dump(2) << "\n";
+    text = DumpJson(json);
+  } else if (serving.ok()) {
+    text = *serving ? "SERVING\n" : "NOT_SERVING\n";
   }
-  if (!serving.ok()) {
-    std::cerr << ExplainError(serving.status(), flags.connection.server);
-    return kExitFailure;
-  }
-  if (!flags.json) std::cout << (*serving ? "SERVING" : "NOT_SERVING") << "\n";
-  return *serving ? kExitOk : kExitFailure;
+  if (!serving.ok()) ReportError(serving.status(), flags.connection.server);
+  return PrintOutput(text, serving.ok() && *serving ? kExitOk : kExitFailure);
 }
 
 }  // namespace
@@ -48,10 +49,9 @@ Command AddHealthCommand(CLI::App& app) {
   command
       ->add_option("--service", flags->service,
                    "Health service: readiness (default), liveness or a gRPC service")
-      ->type_name("NAME");
-  command->add_option("--timeout", flags->timeout_seconds, "Give up after so long (default: 5)")
-      ->type_name("SECONDS")
-      ->check(CLI::PositiveNumber.description(""));
+      ->type_name("NAME")
+      ->check(Utf8());
+  AddTimeoutFlag(*command, flags->timeout_seconds, "5");
   command->add_flag("--json", flags->json, "Print a JSON object");
   return [flags] { return RunHealth(*flags); };
 }

@@ -14,6 +14,9 @@ namespace skipstream::cli {
 namespace {
 
 constexpr uint32_t kMaxSide = 1 << 15;
+// The most that a text chunk may unpack to, and all together: the server reads as much.
+constexpr size_t kMaxChunkBytes = 8 << 20;
+constexpr size_t kMaxBitmapBytes = 256 << 20;
 
 using SpngContext = std::unique_ptr<spng_ctx, decltype(&spng_ctx_free)>;
 
@@ -21,12 +24,23 @@ absl::Status PngError(int error) {
   return absl::DataLossError(absl::StrCat("not a readable PNG: ", spng_strerror(error)));
 }
 
+// A PNG or WebP of some bytes may unpack to gigabytes.
+absl::Status CheckSize(size_t width, size_t height) {
+  if (height == 0 || width <= kMaxBitmapBytes / 3 / height) return absl::OkStatus();
+  return absl::DataLossError(
+      absl::StrCat("an image of ", width, "x", height, " pixels is too large"));
+}
+
 // Decodes all of `png`; afterwards `context` also knows the text chunks.
 absl::StatusOr<Bitmap> DecodePng(spng_ctx* context, absl::string_view png) {
   if (int error = spng_set_image_limits(context, kMaxSide, kMaxSide)) return PngError(error);
+  if (int error = spng_set_chunk_limits(context, kMaxChunkBytes, kMaxChunkBytes)) {
+    return PngError(error);
+  }
   if (int error = spng_set_png_buffer(context, png.data(), png.size())) return PngError(error);
   spng_ihdr header;
   if (int error = spng_get_ihdr(context, &header)) return PngError(error);
+  if (absl::Status status = CheckSize(header.width, header.height); !status.ok()) return status;
   size_t size;
   if (int error = spng_decoded_image_size(context, SPNG_FMT_RGB8, &size)) return PngError(error);
   Bitmap bitmap{static_cast<int>(header.width), static_cast<int>(header.height),
@@ -44,6 +58,7 @@ absl::StatusOr<Bitmap> DecodeWebp(absl::string_view webp) {
   if (!WebPGetInfo(data, webp.size(), &bitmap.width, &bitmap.height)) {
     return absl::DataLossError("not a readable WebP file");
   }
+  if (absl::Status status = CheckSize(bitmap.width, bitmap.height); !status.ok()) return status;
   bitmap.rgb.resize(static_cast<size_t>(bitmap.width) * bitmap.height * 3);
   if (!WebPDecodeRGBInto(data, webp.size(), bitmap.rgb.data(), bitmap.rgb.size(),
                          bitmap.width * 3)) {

@@ -13,6 +13,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr size_t kMaxTitle = 80;  // of the letters that a server may put there
+
 std::string SolverOf(const ImageRecord& record) {
   return ToWord(record.image.resolved_request().sampler().solver());
 }
@@ -124,7 +126,8 @@ ContactSheet MakeSheet(const GenerateJob& job, const GenerateRecords& records,
     sheet.column_labels[record.column] = std::move(lines);
   }
   if (title.empty()) {
-    sheet.title = records.images.begin()->second.image.resolved_request().model();
+    const std::string& model = records.images.begin()->second.image.resolved_request().model();
+    sheet.title = model.substr(0, kMaxTitle);
     if (solvers.size() == 1) absl::StrAppend(&sheet.title, ", ", *solvers.begin());
   }
   return sheet;

@@ -27,8 +27,9 @@ void BlockInterrupts() {
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
 }
 
-InterruptWatcher::InterruptWatcher(std::function<void(int)> on_interrupt)
-    : on_interrupt_(std::move(on_interrupt)) {
+InterruptWatcher::InterruptWatcher(std::function<void(int)> on_interrupt,
+                                   std::function<void()> before_exit)
+    : on_interrupt_(std::move(on_interrupt)), before_exit_(std::move(before_exit)) {
   const sigset_t set = Interrupts();
   signal_fd_ = signalfd(-1, &set, SFD_CLOEXEC);
   stop_fd_ = eventfd(0, EFD_CLOEXEC);
@@ -50,7 +51,10 @@ void InterruptWatcher::Watch() {
     if (fds[1].revents != 0) return;
     signalfd_siginfo info;
     if (fds[0].revents == 0 || read(signal_fd_, &info, sizeof info) != sizeof info) continue;
-    if (interrupted) _exit(128 + static_cast<int>(info.ssi_signo));
+    if (interrupted) {
+      before_exit_();
+      _exit(128 + static_cast<int>(info.ssi_signo));
+    }
     interrupted = true;
     on_interrupt_(static_cast<int>(info.ssi_signo));
   }

@@ -12,16 +12,18 @@ namespace skipstream::cli {
 void BlockInterrupts();
 
 // Waits for SIGINT and SIGTERM on a thread of its own. The first calls `on_interrupt(signal)`
-// there; the second ends the process at once with 128 + signal.
+// there; the second calls `before_exit` and ends the process at once with 128 + signal.
 class InterruptWatcher {
  public:
-  explicit InterruptWatcher(std::function<void(int signal)> on_interrupt);
+  explicit InterruptWatcher(
+      std::function<void(int signal)> on_interrupt, std::function<void()> before_exit = [] {});
   ~InterruptWatcher();
 
  private:
   void Watch();
 
   const std::function<void(int)> on_interrupt_;
+  const std::function<void()> before_exit_;
   int signal_fd_;
   int stop_fd_;
   std::thread thread_;

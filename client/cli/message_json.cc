@@ -2,6 +2,8 @@
 
 #include <google/protobuf/util/json_util.h>
 
+#include "client/cli/text.h"
+
 namespace skipstream::cli {
 namespace {
 
@@ -15,6 +17,11 @@ std::string ToJson(const google::protobuf::Message& message,
 
 }  // namespace
 
+std::string DumpJson(const nlohmann::ordered_json& json, int indent) {
+  constexpr auto kReplace = nlohmann::ordered_json::error_handler_t::replace;
+  return PrintableJson(json.dump(indent, ' ', /*ensure_ascii=*/false, kReplace)) + "\n";
+}
+
 std::string MessageToJson(const google::protobuf::Message& message) { return ToJson(message, {}); }
 
 std::string MessageToPrettyJson(const google::protobuf::Message& message) {
@@ -22,7 +29,7 @@ std::string MessageToPrettyJson(const google::protobuf::Message& message) {
   options.add_whitespace = true;
   options.always_print_primitive_fields = true;
   options.preserve_proto_field_names = true;
-  return ToJson(message, options);
+  return PrintableJson(ToJson(message, options));
 }
 
 }  // namespace skipstream::cli

@@ -1,14 +1,16 @@
 // `load` and `unload`: what ModelControl does, for a person at a terminal.
-#include <iostream>
 #include <memory>
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "client/cc/skipstream_client.h"
 #include "client/cli/commands.h"
 #include "client/cli/connection_flags.h"
+#include "client/cli/flag_helpers.h"
 #include "client/cli/message_json.h"
+#include "client/cli/output.h"
+#include "client/cli/text.h"
 #include "client/cli/user_errors.h"
 
 namespace skipstream::cli {
@@ -29,14 +31,8 @@ struct UnloadFlags {
   double timeout_seconds = 30;
 };
 
-absl::Time Deadline(double timeout_seconds) { return absl::Now() + absl::Seconds(timeout_seconds); }
-
-void AddTimeoutFlag(CLI::App& command, double& seconds) {
-  command
-      .add_option("--timeout", seconds,
-                  absl::StrCat("Give up after so long (default: ", seconds, ")"))
-      ->type_name("SECONDS")
-      ->check(CLI::PositiveNumber.description(""));
+client::Deadline DeadlineOf(double timeout_seconds) {
+  return client::Deadline::In(absl::Seconds(timeout_seconds));
 }
 
 int RunLoad(const LoadFlags& flags) {
@@ -44,31 +40,23 @@ int RunLoad(const LoadFlags& flags) {
   if (!options.ok()) return ReportFlagError(options.status());
   client::Client client(*options);
   const absl::StatusOr<v1::LoadResponse> loaded =
-      client.LoadModel(flags.file, flags.name, flags.replace, Deadline(flags.timeout_seconds));
-  if (!loaded.ok()) {
-    std::cerr << ExplainError(loaded.status(), flags.connection.server);
-    return kExitFailure;
-  }
-  if (flags.json) {
-    std::cout << MessageToPrettyJson(*loaded);
-    return kExitOk;
-  }
-  std::cout << loaded->name() << " " << loaded->sha256();
+      client.LoadModel(flags.file, flags.name, flags.replace, DeadlineOf(flags.timeout_seconds));
+  if (!loaded.ok()) return ReportError(loaded.status(), flags.connection.server);
+  if (flags.json) return PrintOutput(MessageToPrettyJson(*loaded), kExitOk);
+  std::string line = absl::StrCat(loaded->name(), " ", loaded->sha256());
   if (!loaded->replaced_sha256().empty()) {
-    std::cout << " in place of " << loaded->replaced_sha256();
+    absl::StrAppend(&line, " in place of ", loaded->replaced_sha256());
   }
-  std::cout << "\n";
-  return kExitOk;
+  return PrintOutput(absl::StrCat(Printable(line), "\n"), kExitOk);
 }
 
 int RunUnload(const UnloadFlags& flags) {
   const absl::StatusOr<client::Client::Options> options = ClientOptionsOf(flags.connection);
   if (!options.ok()) return ReportFlagError(options.status());
   client::Client client(*options);
-  const absl::Status status = client.UnloadModel(flags.name, Deadline(flags.timeout_seconds));
+  const absl::Status status = client.UnloadModel(flags.name, DeadlineOf(flags.timeout_seconds));
   if (status.ok()) return kExitOk;
-  std::cerr << ExplainError(status, flags.connection.server);
-  return kExitFailure;
+  return ReportError(status, flags.connection.server);
 }
 
 }  // namespace
@@ -79,15 +67,17 @@ Command AddLoadCommand(CLI::App& app) {
       "load", "Load a model into a running server (started with --enable_model_control)");
   command->add_option("file", flags->file, "File in the server's --model_dir")
       ->type_name("")
-      ->required();
+      ->required()
+      ->check(Utf8());
   command
       ->add_option("--name", flags->name,
                    "Offer it under this name (default: the file without its ending)")
-      ->type_name("NAME");
+      ->type_name("NAME")
+      ->check(Utf8());
   command->add_flag("--replace", flags->replace,
                     "Take the place of the model of that name; running requests finish on the old");
   AddConnectionFlags(*command, flags->connection);
-  AddTimeoutFlag(*command, flags->timeout_seconds);
+  AddTimeoutFlag(*command, flags->timeout_seconds, "600");
   command->add_flag("--json", flags->json, "Print JSON");
   return [flags] { return RunLoad(*flags); };
 }
@@ -96,9 +86,12 @@ Command AddUnloadCommand(CLI::App& app) {
   auto flags = std::make_shared<UnloadFlags>();
   CLI::App* command =
       app.add_subcommand("unload", "Stop offering a model; running requests finish");
-  command->add_option("name", flags->name, "Model to unload")->type_name("")->required();
+  command->add_option("name", flags->name, "Model to unload")
+      ->type_name("")
+      ->required()
+      ->check(Utf8());
   AddConnectionFlags(*command, flags->connection);
-  AddTimeoutFlag(*command, flags->timeout_seconds);
+  AddTimeoutFlag(*command, flags->timeout_seconds, "30");
   return [flags] { return RunUnload(*flags); };
 }
 

@@ -1,17 +1,19 @@
 #include <algorithm>
-#include <iostream>
 #include <memory>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "client/cc/skipstream_client.h"
 #include "client/cli/commands.h"
 #include "client/cli/connection_flags.h"
 #include "client/cli/enum_words.h"
+#include "client/cli/flag_helpers.h"
 #include "client/cli/message_json.h"
+#include "client/cli/output.h"
 #include "client/cli/sweep.h"
+#include "client/cli/text.h"
 #include "client/cli/user_errors.h"
 
 namespace skipstream::cli {
@@ -27,14 +29,14 @@ struct ModelsFlags {
 };
 
 std::string Row(const std::string& key, const std::string& value) {
-  return absl::StrFormat("%-16s %s\n", key, value);
+  return absl::StrFormat("%-16s %s\n", key, Printable(value));
 }
 
 // "cat, dog, ..." over as many lines as it takes, each value with its index.
 std::string ClassTable(const google::protobuf::RepeatedPtrField<std::string>& names) {
   std::string text, line = " ";
   for (int i = 0; i < names.size(); ++i) {
-    const std::string entry = absl::StrCat(" ", i, ":", names[i]);
+    const std::string entry = absl::StrCat(" ", i, ":", Printable(names[i]));
     if (line.size() + entry.size() > kTextWidth) {
       absl::StrAppend(&text, line, "\n");
       line = " ";
@@ -93,8 +95,9 @@ std::string DescribeModel(const v1::GetModelResponse& model) {
   if (model.presets_size() > 0) absl::StrAppend(&text, "presets\n");
   for (const v1::Preset& preset : model.presets()) {
     const std::string solver = ToWord(preset.solver());
-    absl::StrAppendFormat(&text, "  %-16s NFE %d%s: rho %s%s\n", preset.name(), preset.nfe(),
-                          solver.empty() ? "" : ", " + solver, DescribeRho(preset.skip_tuning()),
+    absl::StrAppendFormat(&text, "  %-16s NFE %d%s: rho %s%s\n", Printable(preset.name()),
+                          preset.nfe(), solver.empty() ? "" : ", " + solver,
+                          Printable(DescribeRho(preset.skip_tuning())),
                           DescribeNoise(preset.skip_tuning().noise()));
   }
   if (model.num_classes() > 0) {
@@ -107,33 +110,30 @@ std::string DescribeModel(const v1::GetModelResponse& model) {
 std::string DescribeModels(const v1::ListModelsResponse& response) {
   size_t width = 5;
   for (const v1::ModelSummary& model : response.models()) {
-    width = std::max(width, model.name().size());
+    width = std::max(width, Printable(model.name()).size());
   }
   std::string text = absl::StrFormat("%-*s  %-9s  %7s  %5s\n", static_cast<int>(width), "MODEL",
                                      "SIZE", "CLASSES", "SKIPS");
   for (const v1::ModelSummary& model : response.models()) {
-    absl::StrAppendFormat(&text, "%-*s  %-9s  %7d  %5d%s\n", static_cast<int>(width), model.name(),
-                          absl::StrCat(model.width(), "x", model.height()), model.num_classes(),
-                          model.num_skips(), model.is_default() ? "  (default)" : "");
+    absl::StrAppendFormat(&text, "%-*s  %-9s  %7d  %5d%s\n", static_cast<int>(width),
+                          Printable(model.name()), absl::StrCat(model.width(), "x", model.height()),
+                          model.num_classes(), model.num_skips(),
+                          model.is_default() ? "  (default)" : "");
   }
   return text;
 }
 
 template <typename Response, typename Describe>
 int Print(const absl::StatusOr<Response>& response, const ModelsFlags& flags, Describe describe) {
-  if (!response.ok()) {
-    std::cerr << ExplainError(response.status(), flags.connection.server);
-    return kExitFailure;
-  }
-  std::cout << (flags.json ? MessageToPrettyJson(*response) : describe(*response));
-  return kExitOk;
+  if (!response.ok()) return ReportError(response.status(), flags.connection.server);
+  return PrintOutput(flags.json ? MessageToPrettyJson(*response) : describe(*response), kExitOk);
 }
 
 int RunModels(const ModelsFlags& flags) {
   const absl::StatusOr<client::Client::Options> options = ClientOptionsOf(flags.connection);
   if (!options.ok()) return ReportFlagError(options.status());
   client::Client client(*options);
-  const absl::Time deadline = absl::Now() + absl::Seconds(flags.timeout_seconds);
+  const client::Deadline deadline = client::Deadline::In(absl::Seconds(flags.timeout_seconds));
   if (flags.name.empty()) return Print(client.ListModels(deadline), flags, DescribeModels);
   return Print(client.GetModel(flags.name, deadline), flags, DescribeModel);
 }
@@ -144,11 +144,10 @@ Command AddModelsCommand(CLI::App& app) {
   auto flags = std::make_shared<ModelsFlags>();
   CLI::App* command = app.add_subcommand("models", "List the models, or describe one in full");
   command->add_option("name", flags->name, "Model to describe: classes, presets, limits")
-      ->type_name("");
+      ->type_name("")
+      ->check(Utf8());
   AddConnectionFlags(*command, flags->connection);
-  command->add_option("--timeout", flags->timeout_seconds, "Give up after so long (default: 30)")
-      ->type_name("SECONDS")
-      ->check(CLI::PositiveNumber.description(""));
+  AddTimeoutFlag(*command, flags->timeout_seconds, "30");
   command->add_flag("--json", flags->json, "Print JSON");
   return [flags] { return RunModels(*flags); };
 }

@@ -13,6 +13,7 @@ namespace {
 
 constexpr absl::string_view kPngSignature = "\x89PNG\r\n\x1a\n";
 constexpr absl::string_view kRequestKeyword = "skipstream.request";
+constexpr size_t kMaxJsonBytes = 8 << 20;  // a request of 5 MiB, what it carries in base64
 
 absl::Status About(const std::string& path, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
@@ -37,6 +38,12 @@ absl::StatusOr<v1::GenerateRequest> LoadRequest(const std::string& path) {
     data = ReadPngText(*data, kRequestKeyword);
     if (!data.ok()) return About(path, data.status());
   }
+  if (data->size() > kMaxJsonBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": not the JSON of a GenerateRequest: ", data->size(),
+                     " bytes, more than ", kMaxJsonBytes));
+  }
+  SkipByteOrderMark(*data);
   absl::StatusOr<v1::GenerateRequest> request = RequestFromJson(*data);
   if (!request.ok()) return About(path, request.status());
   return request;

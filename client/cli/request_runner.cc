@@ -1,5 +1,6 @@
 #include "client/cli/request_runner.h"
 
+#include <exception>
 #include <utility>
 
 namespace skipstream::cli {
@@ -26,7 +27,7 @@ void RequestRunner::StartNext(const std::vector<v1::GenerateRequest>& requests) 
     handles_[request] = client_.GenerateAsync(
         requests[request], CallbacksFor(request),
         [this, request](absl::StatusOr<client::GenerateResult> result) {
-          loop_.Post([this, request, result = std::move(result)] { OnDone(request, result); });
+          Post([this, request, result = std::move(result)] { OnDone(request, result); });
         },
         options_.deadline);
   }
@@ -35,28 +36,38 @@ void RequestRunner::StartNext(const std::vector<v1::GenerateRequest>& requests) 
 client::GenerateCallbacks RequestRunner::CallbacksFor(size_t request) {
   client::GenerateCallbacks callbacks;
   callbacks.on_progress = [this, request](const v1::Progress& progress) {
-    loop_.Post([this, request, progress] { listener_.OnProgress(request, progress); });
+    Post([this, request, progress] { listener_.OnProgress(request, progress); });
   };
   callbacks.on_preview = [this, request](const v1::Preview& preview) {
-    loop_.Post([this, request, preview] {
+    Post([this, request, preview] {
       if (absl::Status status = listener_.OnPreview(request, preview); !status.ok()) Stop(status);
     });
   };
   callbacks.on_image = [this, request](const v1::Image& image) {
-    loop_.Post([this, request, image] {
+    Post([this, request, image] {
       if (absl::Status status = listener_.OnImage(request, image); !status.ok()) Stop(status);
     });
   };
   callbacks.on_image_failure = [this, request](const v1::ImageFailure& failure) {
-    loop_.Post([this, request, failure] {
+    Post([this, request, failure] {
       has_image_failures_[request] = true;
       listener_.OnImageFailure(request, failure);
     });
   };
   callbacks.on_retry = [this](const absl::Status& why, absl::Duration wait) {
-    loop_.Post([this, why, wait] { listener_.OnRetry(why, wait); });
+    Post([this, why, wait] { listener_.OnRetry(why, wait); });
   };
   return callbacks;
+}
+
+void RequestRunner::Post(std::function<void()> event) {
+  loop_.Post([this, event = std::move(event)] {
+    try {
+      event();
+    } catch (const std::exception& error) {
+      Stop(absl::InternalError(error.what()));
+    }
+  });
 }
 
 void RequestRunner::OnDone(size_t request, const absl::StatusOr<client::GenerateResult>& result) {

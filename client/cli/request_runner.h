@@ -3,6 +3,7 @@
 #define SKIPSTREAM_CLIENT_CLI_REQUEST_RUNNER_H_
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -39,7 +40,7 @@ class RequestRunner {
  public:
   struct Options {
     int max_concurrent = 32;
-    absl::Time deadline = absl::InfiniteFuture();
+    client::Deadline deadline;
     absl::Duration tick = absl::InfiniteDuration();  // between calls of OnTick
   };
 
@@ -58,6 +59,9 @@ class RequestRunner {
  private:
   void StartNext(const std::vector<v1::GenerateRequest>& requests);
   client::GenerateCallbacks CallbacksFor(size_t request);
+  // Calls `event` on the loop's thread. An exception there stops the run as an error does: the
+  // calls that are under way still end one by one.
+  void Post(std::function<void()> event);
   void OnDone(size_t request, const absl::StatusOr<client::GenerateResult>& result);
   void Stop(const absl::Status& why);
 

@@ -16,6 +16,10 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "client/cli/commands.h"
+#include "client/cli/flag_helpers.h"
+#include "client/cli/message_json.h"
+#include "client/cli/output.h"
+#include "client/cli/text.h"
 #include "client/cli/user_errors.h"
 
 namespace skipstream::cli {
@@ -42,11 +46,11 @@ absl::Status WriteSecret(const std::string& path, const std::string& text) {
   if (file < 0) {
     return absl::InternalError(absl::StrCat("cannot make ", path, ": ", strerror(errno)));
   }
-  const bool written = write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size());
-  if (close(file) != 0 || !written) {
-    return absl::InternalError(absl::StrCat("cannot write ", path, ": ", strerror(errno)));
-  }
-  return absl::OkStatus();
+  int error = WriteAll(file, text);
+  if (close(file) != 0 && error == 0) error = errno;
+  if (error == 0) return absl::OkStatus();
+  unlink(path.c_str());
+  return absl::InternalError(absl::StrCat("cannot write ", path, ": ", strerror(error)));
 }
 
 int RunToken(const TokenFlags& flags) {
@@ -58,17 +62,19 @@ int RunToken(const TokenFlags& flags) {
   const std::string token = absl::WebSafeBase64Escape(
       absl::string_view(reinterpret_cast<const char*>(random.data()), random.size()));
   if (flags.out.empty()) {
-    std::cerr << token << "\n";
+    if (WriteAll(STDERR_FILENO, token + "\n") != 0) return kExitFailure;
   } else if (absl::Status status = WriteSecret(flags.out, token + "\n"); !status.ok()) {
-    std::cerr << "error: " << status.message() << "\n";
+    std::cerr << "error: " << Printable(status.message()) << "\n";
     return kExitFailure;
   }
   nlohmann::ordered_json entry = {{"sha256", Hash(token)}};
   if (!flags.tenant.empty()) entry["tenant"] = flags.tenant;
   entry["rights"] = {"generate"};
   if (flags.control) entry["rights"].push_back("control");
-  std::cout << entry.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace) << "\n";
-  return kExitOk;
+  const absl::Status printed = WriteOutput(DumpJson(entry, kOneLine));
+  if (printed.ok()) return kExitOk;
+  if (!flags.out.empty()) unlink(flags.out.c_str());
+  return ReportLostOutput(printed, "the token's entry is lost, the token is of no use");
 }
 
 }  // namespace
@@ -82,7 +88,8 @@ Command AddTokenCommand(CLI::App& app) {
                    "New file for the token, readable by you alone (default: standard error)")
       ->type_name("FILE");
   command->add_option("--tenant", flags->tenant, "Whose it is (default: the tenant \"default\")")
-      ->type_name("NAME");
+      ->type_name("NAME")
+      ->check(Utf8());
   command->add_flag("--control", flags->control, "With the right to load and unload models");
   return [flags] { return RunToken(*flags); };
 }

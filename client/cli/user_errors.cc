@@ -7,6 +7,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "client/cc/rpc_status.h"
+#include "client/cli/text.h"
 
 namespace skipstream::cli {
 namespace {
@@ -14,7 +15,8 @@ namespace {
 std::string ExplainViolations(const std::vector<client::FieldViolation>& violations) {
   std::string text = "error: the server refused the request\n";
   for (const client::FieldViolation& violation : violations) {
-    absl::StrAppend(&text, "  ", violation.field, ": ", violation.description, "\n");
+    absl::StrAppend(&text, "  ", Printable(violation.field), ": ", Printable(violation.description),
+                    "\n");
   }
   return text;
 }
@@ -27,8 +29,9 @@ std::string ExplainUnavailable(absl::string_view message, const std::string& ser
 
 }  // namespace
 
-std::string ExplainError(const absl::Status& status, const std::string& server) {
-  const std::string message(status.message());
+std::string ExplainError(const absl::Status& status, const std::string& server_flag) {
+  const std::string message = Printable(status.message());
+  const std::string server = Printable(server_flag);
   if (const auto violations = client::GetFieldViolations(status); !violations.empty()) {
     return ExplainViolations(violations);
   }
@@ -48,8 +51,13 @@ std::string ExplainError(const absl::Status& status, const std::string& server) 
   return text;
 }
 
+int ReportError(const absl::Status& status, const std::string& server) {
+  std::cerr << ExplainError(status, server);
+  return kExitFailure;
+}
+
 int ReportFlagError(const absl::Status& status) {
-  std::cerr << "error: " << status.message() << "\n";
+  std::cerr << "error: " << Printable(status.message()) << "\n";
   return absl::IsInvalidArgument(status) ? kExitUsage : kExitFailure;
 }
 

@@ -15,7 +15,11 @@ inline constexpr int kExitUsage = 2;
 // 128 + signal when interrupted: 130 after Ctrl-C.
 
 // One line or several, each ending in '\n': what is wrong, field by field, and what to do about it.
+// Control characters are escaped.
 std::string ExplainError(const absl::Status& status, const std::string& server);
+
+// Says that on standard error; returns kExitFailure.
+int ReportError(const absl::Status& status, const std::string& server);
 
 // Says on standard error what is wrong with the flags, or with a file they name; returns the exit
 // code.

@@ -198,23 +198,17 @@ TEST(RequestFileTest, ReadsJsonAndNamesTheFileInErrors) {
   std::ofstream(file) << "not json";
   EXPECT_THAT(Message(LoadRequest(file).status()), HasSubstr("bad_request.json: not the JSON"));
   EXPECT_TRUE(absl::IsNotFound(LoadRequest("no-such-file.png").status()));
-}
-
-TEST(FilesTest, AFailedWriteLeavesTheOldFileAndNothingElse) {
-  const TemporaryDirectory directory;
-  const std::filesystem::path& folder = directory.path();
-  std::filesystem::create_directories(folder / "a_folder");
-  ASSERT_TRUE(WriteFileAtomically(folder / "file", "old").ok());
-  ASSERT_TRUE(WriteFileAtomically(folder / "file", "new").ok());
-  EXPECT_EQ(*ReadFile(folder / "file"), "new");
-  EXPECT_FALSE(WriteFileAtomically(folder / "a_folder", "data").ok());
-  EXPECT_FALSE(WriteFileAtomically(folder / "none" / "file", "data").ok());
-  EXPECT_FALSE(ReadFile(folder / "a_folder").ok());
-  EXPECT_EQ(*ReadFile(folder / "file", 3), "new");
-  EXPECT_THAT(Message(ReadFile(folder / "file", 2).status()), HasSubstr("larger than 2 bytes"));
-  int entries = 0;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(folder)) ++entries;
-  EXPECT_EQ(entries, 2);
+  std::ofstream(file) << "\xef\xbb\xbf{\"seeds\":[7]}";
+  const auto marked = LoadRequest(file);
+  ASSERT_TRUE(marked.ok()) << "behind a byte order mark: " << marked.status();
+  EXPECT_EQ(marked->seeds(0), 7u);
+  std::ofstream(file) << std::string(9 << 20, ' ');
+  EXPECT_THAT(Message(LoadRequest(file).status()), HasSubstr("more than 8388608"));
+  EXPECT_THAT(Message(LoadRequest("/dev/zero").status()), HasSubstr("larger than"));
+  EXPECT_FALSE(RequestFromJson(std::string(100'000, '[')).ok());
+  std::string nested = "0";
+  for (int i = 0; i < 100'000; ++i) nested.insert(0, "{\"guidance\":");
+  EXPECT_FALSE(RequestFromJson(nested).ok());
 }
 
 TEST(ProgressBarTest, SaysHowFarHowFastAndHowLong) {

@@ -262,7 +262,7 @@ TEST(ClientTest, DoesNotWaitPastTheDeadline) {
   FakeServer server;
   server.Script({Ends(RetryInfoStatus(grpc::StatusCode::RESOURCE_EXHAUSTED, absl::Seconds(60)))});
   Client client(FastRetries(server));
-  const auto result = client.Generate(CatsAndDogs({1}), {}, absl::Now() + absl::Seconds(30));
+  const auto result = client.Generate(CatsAndDogs({1}), {}, Deadline::In(absl::Seconds(30)));
   EXPECT_TRUE(absl::IsResourceExhausted(result.status())) << result.status();
 }
 
@@ -270,7 +270,7 @@ TEST(ClientTest, EndsWithDeadlineExceededWhenTheServerIsTooSlow) {
   FakeServer server;
   server.Script({Hangs()});
   Client client(FastRetries(server));
-  const auto result = client.Generate(CatsAndDogs({1}), {}, absl::Now() + absl::Milliseconds(50));
+  const auto result = client.Generate(CatsAndDogs({1}), {}, Deadline::In(absl::Milliseconds(50)));
   EXPECT_TRUE(absl::IsDeadlineExceeded(result.status())) << result.status();
 }
 

@@ -5,8 +5,12 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
+#include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "absl/base/config.h"
+#include "absl/strings/str_cat.h"
 #include "client/cli/files.h"
 #include "client/cli/image_codec.h"
 #include "client/cli/interrupt.h"
@@ -32,6 +36,15 @@ class CommandTest : public ::testing::Test {
     std::vector<std::string> args = {SKIPSTREAM_COMMAND, command, "--server", server_.target()};
     args.insert(args.end(), rest.begin(), rest.end());
     return args;
+  }
+
+  // Runs the command with its standard output as `redirection` of a shell says.
+  Subprocess::Result RunInShell(const std::string& redirection, const std::string& command,
+                                std::vector<std::string> rest) const {
+    std::vector<std::string> args = {"/bin/sh", "-c", "\"$@\" " + redirection, "sh"};
+    const std::vector<std::string> words = Args(command, std::move(rest));
+    args.insert(args.end(), words.begin(), words.end());
+    return Subprocess(args).Wait();
   }
 
   Subprocess::Result Run(const std::string& command, std::vector<std::string> rest) const {
@@ -188,8 +201,8 @@ TEST_F(CommandTest, ReplaysTheRequestInAPngByteForByte) {
 TEST_F(CommandTest, APngThatBeganWithAPictureIsReplayedWithIt) {
   std::string picture;
   for (int i = 0; i < 3 << 20; ++i) picture += static_cast<char>(i * 31 % 251);
-  ASSERT_TRUE(WriteFileAtomically(File("picture"), picture).ok());
-  ASSERT_TRUE(WriteFileAtomically(File("mask"), std::string(1024, '\xff')).ok());
+  ASSERT_TRUE(FileWriter().Write(File("picture"), picture).ok());
+  ASSERT_TRUE(FileWriter().Write(File("mask"), std::string(1024, '\xff')).ok());
   const auto first =
       Run("generate", {"--seed", "1", "--image", File("picture"), "--mask", File("mask"),
                        "--strength", "0.25", "--out", File("first.png")});
@@ -205,7 +218,7 @@ TEST_F(CommandTest, APngThatBeganWithAPictureIsReplayedWithIt) {
 }
 
 TEST_F(CommandTest, ReplaysAJsonFile) {
-  ASSERT_TRUE(WriteFileAtomically(File("r.json"), R"({"seeds":[3],"sampler":{"nfe":9}})").ok());
+  ASSERT_TRUE(FileWriter().Write(File("r.json"), R"({"seeds":[3],"sampler":{"nfe":9}})").ok());
   const auto result =
       Run("generate", {"--request", File("r.json"), "--out", File("{seed}-{nfe}.png")});
   EXPECT_EQ(result.exit_code, 0) << result.err;
@@ -299,6 +312,17 @@ TEST_F(CommandTest, AMissingFolderFailsBeforeAnythingIsSent) {
   EXPECT_TRUE(server_.requests().empty());
 }
 
+TEST_F(CommandTest, AProxyForTheWebIsGonePast) {
+  for (const char* variable : {"http_proxy", "https_proxy", "grpc_proxy", "HTTP_PROXY"}) {
+    std::vector<std::string> args = {"/usr/bin/env", absl::StrCat(variable, "=http://127.0.0.1:1"),
+                                     "SKIPSTREAM_TOKEN=secret"};
+    const std::vector<std::string> command = Args("models", {});
+    args.insert(args.end(), command.begin(), command.end());
+    const auto result = Subprocess(args).Wait();
+    EXPECT_EQ(result.exit_code, 0) << variable << result.err;
+  }
+}
+
 TEST_F(CommandTest, WithoutAServerItSaysHowToStartOne) {
   const auto result = Subprocess({SKIPSTREAM_COMMAND, "models", "--server", "127.0.0.1:1"}).Wait();
   EXPECT_EQ(result.exit_code, 1);
@@ -355,12 +379,238 @@ TEST_F(CommandTest, HealthIsTheExitCode) {
   EXPECT_EQ(nlohmann::json::parse(Run("health", {"--json"}).out).at("serving"), true);
 }
 
+TEST_F(CommandTest, OutputThatIsLostIsAFailureAndIsTold) {
+  server_.SetServing("readiness", true);
+  const std::vector<std::pair<std::string, std::vector<std::string>>> commands = {
+      {"generate", {"--json", "--seed", "1", "--out", File("a.png")}},
+      {"generate", {"--seed", "1", "--out", File("a.png")}},
+      {"generate", {"--seed", "1", "--out", "-"}},
+      {"generate", {"--help"}},
+      {"models", {}},
+      {"models", {"--json"}},
+      {"models", {"fake"}},
+      {"load", {"x.safetensors"}},
+      {"load", {"x.safetensors", "--json"}},
+      {"health", {}},
+      {"health", {"--json"}}};
+  for (const auto& [command, flags] : commands) {
+    for (const char* lost : {">/dev/full", ">&-"}) {
+      const auto result = RunInShell(lost, command, flags);
+      EXPECT_EQ(result.exit_code, 1) << command << lost;
+      EXPECT_THAT(result.err, HasSubstr("error: cannot write standard output: ")) << command;
+    }
+  }
+}
+
+TEST_F(CommandTest, ATokenWhoseEntryIsLostIsNotKept) {
+  const std::string command = SKIPSTREAM_COMMAND " token --out " + File("token");
+  const auto lost = Subprocess({"/bin/sh", "-c", command + " >/dev/full"}).Wait();
+  EXPECT_EQ(lost.exit_code, 1);
+  EXPECT_THAT(lost.err, HasSubstr("the token's entry is lost"));
+  EXPECT_TRUE(Files().empty());
+  const auto unsaid = Subprocess({"/bin/sh", "-c", SKIPSTREAM_COMMAND " token 2>/dev/full"}).Wait();
+  EXPECT_EQ(unsaid.exit_code, 1);
+  EXPECT_EQ(unsaid.out, "") << "no entry for a token that nobody has";
+}
+
+TEST_F(CommandTest, AReaderThatLeavesEndsTheCommandQuietly) {
+  // The command starts once the reader has closed the pipe; a parent ignores the signal.
+  const std::string script =
+      "trap '' PIPE; mkfifo $0; { cat $0 >/dev/null; \"$@\"; echo $? >&2; } | "
+      "{ exec <&-; echo >$0; }";
+  std::vector<std::string> args = {"/bin/sh", "-c", script, File("go")};
+  const std::vector<std::string> command = Args("models", {});
+  args.insert(args.end(), command.begin(), command.end());
+  EXPECT_EQ(Subprocess(args).Wait().err, "1\n");
+}
+
+TEST_F(CommandTest, StandardOutputByNameHoldsTheImageAlone) {
+  // As /dev/stdout is, which root would lose to a command that replaces links.
+  std::filesystem::create_symlink("/proc/self/fd/1", File("stdout"));
+  for (const std::string& name : {File("stdout"), std::string("/proc/self/fd/1")}) {
+    const auto result = Run("generate", {"--seed", "1", "--out", name});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_EQ(result.out.substr(1, 3), "PNG");
+    EXPECT_EQ(result.out.substr(result.out.size() - 8, 4), "IEND");
+    const auto appended =
+        RunInShell(">>" + File("log"), "generate", {"--seed", "1", "--out", name});
+    EXPECT_EQ(appended.exit_code, 0) << appended.err;
+  }
+  EXPECT_EQ(ReadFile(File("log"))->substr(1, 3), "PNG");
+  EXPECT_THAT(Files(), ElementsAre("log", "stdout"));
+}
+
+TEST_F(CommandTest, AFileThatCannotBeWrittenIsNamed) {
+  std::filesystem::create_symlink("/dev/full", File("full.png"));
+  for (const char* flag : {"--out", "--grid"}) {
+    const auto result = Run("generate", {"--seed", "1", flag, File("full.png")});
+    EXPECT_EQ(result.exit_code, 1);
+    EXPECT_THAT(result.err, HasSubstr(File("full.png") + ": No space left on device"));
+  }
+  EXPECT_THAT(Files(), ElementsAre("full.png"));
+}
+
+TEST_F(CommandTest, NamesThatAreNoTextDoNotEndJson) {
+  const auto image = Run("generate", {"--json", "--seed", "1", "--out", File("caf\xe9.png")});
+  EXPECT_EQ(image.exit_code, 0) << image.err;
+  EXPECT_EQ(nlohmann::json::parse(image.out).at("files").at(0), File("caf\ufffd.png"));
+  const auto sheet = Run("generate", {"--json", "--seed", "1", "--grid", File("\xff.png")});
+  EXPECT_EQ(sheet.exit_code, 0) << sheet.err;
+  EXPECT_EQ(nlohmann::json::parse(sheet.out).at("grid"), File("\ufffd.png"));
+  const auto health = Subprocess({SKIPSTREAM_COMMAND, "health", "--json", "--timeout", "5",
+                                  "--server", "unix:/caf\xe9"})
+                          .Wait();
+  EXPECT_EQ(health.exit_code, 1);
+  EXPECT_FALSE(nlohmann::json::parse(health.out).at("serving"));
+}
+
+TEST_F(CommandTest, NamesThatAreNoTextAreUsageErrorsAndSendNothing) {
+  const std::string name = "caf\xe9";
+  const std::vector<std::vector<std::string>> bad = {
+      {"generate", "--class", name},
+      {"generate", "--model", name},
+      {"generate", "--request_id", name},
+      {"generate", "--preset", name},
+      {"generate", "--guidance", "2", "--guide_model", name},
+      {"models", name},
+      {"health", "--service", name},
+      {"load", name},
+      {"load", "x", "--name", name},
+      {"unload", name},
+      {"token", "--tenant", name}};
+  for (const std::vector<std::string>& words : bad) {
+    std::vector<std::string> args = {SKIPSTREAM_COMMAND};
+    args.insert(args.end(), words.begin(), words.end());
+    if (words[0] != "token") args.insert(args.end(), {"--server", server_.target()});
+    const auto result = Subprocess(args).Wait();
+    EXPECT_EQ(result.exit_code, 2) << words[0] << words[1];
+    EXPECT_THAT(result.err, HasSubstr("'caf\\xe9' is not UTF-8"));
+    EXPECT_THAT(result.err, Not(HasSubstr("libprotobuf")));
+  }
+  EXPECT_TRUE(server_.requests().empty());
+}
+
+TEST_F(CommandTest, WhatIsNoNumberIsAUsageError) {
+  for (const char* flag : {"--timeout",
+                           "--strength",
+                           "--rho",
+                           "--rho_list",
+                           "--rho_bottom",
+                           "--rho_top",
+                           "--guidance",
+                           "--guidance_interval",
+                           "--noise_window",
+                           "--noise_knots",
+                           "--rows",
+                           "--sigma_min",
+                           "--sigma_max",
+                           "--sigmas",
+                           "--conditioning_sigmas",
+                           "--schedule_exponent",
+                           "--s_churn",
+                           "--s_min",
+                           "--s_max",
+                           "--eta",
+                           "--s_noise",
+                           "--consistency_sigma_min"}) {
+    for (const char* value : {"nan", "1e999"}) {
+      const auto result = Run("generate", {flag, value, "--seed", "1", "--out", File("a.png")});
+      EXPECT_EQ(result.exit_code, 2) << flag << value;
+      EXPECT_THAT(result.err, HasSubstr(flag));
+    }
+  }
+  for (const char* command : {"models", "health"}) {
+    const auto result = Run(command, {"--timeout", "nan"});
+    EXPECT_EQ(result.exit_code, 2);
+    EXPECT_THAT(result.err, HasSubstr("--timeout: 'nan' is not a number"));
+  }
+  EXPECT_TRUE(server_.requests().empty());
+}
+
+TEST_F(CommandTest, AnExceptionIsOneLineAndAFailure) {
+#if defined(ABSL_HAVE_ADDRESS_SANITIZER) || defined(ABSL_HAVE_THREAD_SANITIZER)
+  GTEST_SKIP() << "sanitizers reserve more memory than the limit";
+#endif
+  std::string classes = "0";
+  for (int i = 1; i < 1000; ++i) absl::StrAppend(&classes, ",", i);
+  const auto result =
+      Subprocess({"/bin/sh", "-c", "ulimit -v 1000000; exec \"$@\"", "sh", SKIPSTREAM_COMMAND,
+                  "generate", "--seed", "1-65536", "--class", classes})
+          .Wait();
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_EQ(result.err, "error: std::bad_alloc\n");
+}
+
+TEST_F(CommandTest, ATimeoutBeyondAllClocksIsNone) {
+  for (const char* timeout : {"1e10", "1e300"}) {
+    const auto result =
+        Run("generate", {"--timeout", timeout, "--seed", "1", "--out", File("a.png")});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+  }
+}
+
+TEST_F(CommandTest, WhatAServerSaysIsShownAndNotObeyed) {
+  const auto card = Run("models", {"hostile"});
+  EXPECT_THAT(card.out, HasSubstr("license          \\x1b]0;owned\\x07\\x1b[2J\\nlimits\n"));
+  EXPECT_THAT(card.out, HasSubstr("0:gnp.\\u202etac 1:caf\u00e9"));
+  EXPECT_THAT(card.out, HasSubstr("  a\\rb "));
+  const auto json = Run("models", {"hostile", "--json"});
+  EXPECT_THAT(json.out, Not(HasSubstr("\u202e")));
+  EXPECT_EQ(nlohmann::json::parse(json.out).at("class_names").at(0), "gnp.\u202etac");
+  EXPECT_EQ(Run("models", {"refused"}).err, "error: no\\x1b[2J\\nerror: such\n");
+  EXPECT_THAT(Run("generate", {"--no\x1b[2J"}).err, Not(HasSubstr("\x1b")));
+}
+
+TEST_F(CommandTest, AStepOfTheWallClockChangesNothing) {
+#if defined(ABSL_HAVE_ADDRESS_SANITIZER) || defined(ABSL_HAVE_THREAD_SANITIZER)
+  GTEST_SKIP() << "sanitizers want to be loaded first";
+#endif
+  for (const int64_t step : {3600, -3600}) {
+    const auto set_offset = [this](int64_t seconds) {
+      std::ofstream(File("offset"), std::ios::binary | std::ios::in | std::ios::out)
+          .write(reinterpret_cast<const char*>(&seconds), sizeof seconds);
+    };
+    ASSERT_TRUE(FileWriter().Write(File("offset"), std::string(8, '\0')).ok());
+    const size_t before = server_.requests().size();
+    server_.HoldUntilRunning(2);
+    std::vector<std::string> args = {"/usr/bin/env", "LD_PRELOAD=" STEPPED_CLOCK_LIBRARY,
+                                     "STEPPED_CLOCK=" + File("offset")};
+    const auto command =
+        Args("generate", {"--json", "--nfe", "1,3", "--seed", "1", "--max_concurrent", "1",
+                          "--timeout", "1000", "--out", File("{nfe}.png")});
+    args.insert(args.end(), command.begin(), command.end());
+    Subprocess process(args);
+    server_.WaitForRequests(static_cast<int>(before) + 1);
+    set_offset(step);
+    server_.HoldUntilRunning(1);
+    EXPECT_EQ(Run("generate", {"--seed", "1", "--out", File("other.png")}).exit_code, 0);
+    const auto result = process.Wait();
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    const double seconds = nlohmann::json::parse(result.out).at("timings").at("wall_seconds");
+    EXPECT_GE(seconds, 0);
+    EXPECT_LT(seconds, 1000);
+  }
+}
+
 TEST_F(CommandTest, HelpAndVersionExitWith0) {
   EXPECT_EQ(Subprocess({SKIPSTREAM_COMMAND, "--version"}).Wait().out,
             "skipstream " SKIPSTREAM_VERSION "\n");
   const auto help = Subprocess({SKIPSTREAM_COMMAND, "generate", "--help"}).Wait();
   EXPECT_EQ(help.exit_code, 0);
   EXPECT_THAT(help.out, HasSubstr("Examples:"));
+}
+
+TEST(InterruptTest, WhatWasBegunIsRemovedBeforeTheSecondCtrlCExits) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(
+      {
+        BlockInterrupts();
+        InterruptWatcher watcher([](int) { kill(getpid(), SIGINT); },
+                                 [] { std::cerr << "removed"; });
+        kill(getpid(), SIGINT);
+        for (;;) pause();
+      },
+      ::testing::ExitedWithCode(130), "removed");
 }
 
 TEST(InterruptTest, TheSecondCtrlCExitsAtOnce) {

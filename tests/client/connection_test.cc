@@ -1,12 +1,21 @@
 #include "client/cc/connection.h"
 
+#include <arpa/inet.h>
 #include <gmock/gmock.h>
+#include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
+#include <ifaddrs.h>
+#include <unistd.h>
 
-#include <future>
+#include <fstream>
+#include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "client/cc/skipstream_client.h"
+#include "skipstream/v1/image_generation.grpc.pb.h"
+#include "tests/testing/temporary_directory.h"
 
 namespace skipstream::client {
 namespace {
@@ -36,6 +45,74 @@ TEST(ConnectionTest, ATokenIsSentInClearToThisMachineOnly) {
     EXPECT_TRUE(
         ValidateConnection(target, {.token = "secret", .allow_plaintext_token = true}).ok());
     EXPECT_TRUE(ValidateConnection(target, {}).ok());
+  }
+}
+
+// The same list holds for the Python client.
+TEST(ConnectionTest, ATokenTakesTheListedRoutesOnly) {
+  std::ifstream in(SKIPSTREAM_SOURCE_DIR "/tests/data/route_cases.json");
+  const nlohmann::json cases = nlohmann::json::parse(in);
+  ASSERT_GT(cases.size(), 40u);
+  for (const nlohmann::json& route : cases) {
+    const ConnectionOptions options = {.tls = route.at("tls"), .token = "secret"};
+    EXPECT_EQ(ValidateConnection(route.at("target"), options).ok(), route.at("token_allowed"))
+        << route;
+  }
+}
+
+// An IPv4 address of this machine that others can reach as well; empty: it has none.
+std::string OutsideAddress() {
+  ifaddrs* list = nullptr;
+  if (getifaddrs(&list) != 0) return "";
+  const std::unique_ptr<ifaddrs, decltype(&freeifaddrs)> owner(list, freeifaddrs);
+  for (const ifaddrs* next = list; next != nullptr; next = next->ifa_next) {
+    if (next->ifa_addr == nullptr || next->ifa_addr->sa_family != AF_INET) continue;
+    const in_addr address = reinterpret_cast<const sockaddr_in*>(next->ifa_addr)->sin_addr;
+    char text[INET_ADDRSTRLEN] = "";
+    inet_ntop(AF_INET, &address, text, sizeof text);
+    if (ntohl(address.s_addr) >> 24 != 127) return text;
+  }
+  return "";
+}
+
+// A resolver may send "localhost" anywhere: the connection decides, before the token is sent.
+TEST(ConnectionTest, ATokenInClearStaysOnThisMachineWhereverItsNameLeads) {
+  const std::string outside = OutsideAddress();
+  if (outside.empty()) GTEST_SKIP() << "no address besides loopback";
+  class Models : public v1::ImageGeneration::Service {
+   public:
+    grpc::Status ListModels(grpc::ServerContext*, const v1::ListModelsRequest*,
+                            v1::ListModelsResponse*) override {
+      return grpc::Status::OK;
+    }
+  } models;
+  int port = 0;
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort("0.0.0.0:0", grpc::InsecureServerCredentials(), &port);
+  const TemporaryDirectory folder;
+  const std::string socket = "unix:" + (folder / "socket");
+  const std::string abstract = absl::StrCat("unix-abstract:skipstream-", getpid());
+  for (const std::string& local : {socket, abstract}) {
+    builder.AddListeningPort(local, grpc::InsecureServerCredentials());
+  }
+  builder.RegisterService(&models);
+  const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  const auto list_models = [port](const std::string& host, const ConnectionOptions& options) {
+    const auto channel =
+        grpc::CreateChannel(absl::StrCat(host, ":", port), MakeCredentials("localhost", options));
+    grpc::ClientContext context;
+    AddMetadata(context, MakeCallMetadata(options));
+    v1::ListModelsResponse response;
+    return v1::ImageGeneration::NewStub(channel)->ListModels(&context, {}, &response);
+  };
+  EXPECT_TRUE(list_models("127.0.0.1", {.token = "secret"}).ok());
+  EXPECT_TRUE(list_models("127.8.9.10", {.token = "secret"}).ok());
+  EXPECT_TRUE(list_models(outside, {}).ok());
+  EXPECT_TRUE(list_models(outside, {.token = "secret", .allow_plaintext_token = true}).ok());
+  EXPECT_FALSE(list_models(outside, {.token = "secret"}).ok());
+  for (const std::string& local : {absl::StrCat("localhost:", port), socket, abstract}) {
+    Client client({.target = local, .connection = {.token = "secret"}});
+    EXPECT_TRUE(client.ListModels().ok()) << local;
   }
 }
 

@@ -2,9 +2,15 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <spng.h>
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
 
 #include "client/cli/bitmap_text.h"
 #include "client/cli/generate_flags.h"
@@ -194,6 +200,46 @@ TEST(ImageCodecTest, PngGoesThereAndBack) {
   EXPECT_EQ(decoded->width, 5);
   EXPECT_EQ(decoded->rgb, image.rgb);
   EXPECT_TRUE(absl::IsNotFound(ReadPngText(encoded.data(), "skipstream.request").status()));
+}
+
+// A PNG of one row with a compressed text of `text_bytes`; `width` pixels of one bit.
+std::string PackedPng(uint32_t width, uint32_t height, size_t text_bytes) {
+  const std::unique_ptr<spng_ctx, decltype(&spng_ctx_free)> context(spng_ctx_new(SPNG_CTX_ENCODER),
+                                                                    spng_ctx_free);
+  spng_set_option(context.get(), SPNG_ENCODE_TO_BUFFER, 1);
+  spng_ihdr header = {};
+  header.width = width;
+  header.height = height;
+  header.bit_depth = 1;
+  header.color_type = SPNG_COLOR_TYPE_GRAYSCALE;
+  spng_set_ihdr(context.get(), &header);
+  std::string zeros(text_bytes, '0');
+  spng_text text = {};
+  text.type = SPNG_ZTXT;
+  std::strcpy(text.keyword, "skipstream.request");
+  text.text = zeros.data();
+  text.length = zeros.size();
+  spng_set_text(context.get(), &text, 1);
+  const std::vector<uint8_t> pixels(static_cast<size_t>(width + 7) / 8 * height);
+  spng_encode_image(context.get(), pixels.data(), pixels.size(), SPNG_FMT_PNG,
+                    SPNG_ENCODE_FINALIZE);
+  size_t size = 0;
+  int error = 0;
+  const std::unique_ptr<void, decltype(&std::free)> png(
+      spng_get_png_buffer(context.get(), &size, &error), std::free);
+  return std::string(static_cast<const char*>(png.get()), size);
+}
+
+TEST(ImageCodecTest, APngThatUnpacksToFarMoreThanARequestIsRefused) {
+  EXPECT_EQ(ReadPngText(PackedPng(8, 1, 1 << 20), "skipstream.request")->size(), 1u << 20);
+  const std::string text_bomb = PackedPng(8, 1, 32 << 20);
+  EXPECT_LT(text_bomb.size(), 100'000u);
+  EXPECT_TRUE(absl::IsDataLoss(ReadPngText(text_bomb, "skipstream.request").status()));
+  v1::EncodedImage image;
+  image.set_data(text_bomb);
+  EXPECT_TRUE(absl::IsDataLoss(DecodeImage(image).status()));
+  // 12 MB of pixels of one bit, 288 MB as RGB.
+  EXPECT_TRUE(absl::IsDataLoss(ReadPngText(PackedPng(30'000, 3'200, 10), "any").status()));
 }
 
 TEST(ImageCodecTest, RawGreyBecomesRgb) {

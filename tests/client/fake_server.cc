@@ -189,6 +189,20 @@ class FakeServer::Service : public v1::ImageGeneration::CallbackService {
                                      const v1::GetModelRequest* request,
                                      v1::GetModelResponse* response) override {
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    if (request->model() == "hostile") {
+      response->set_name("hostile");
+      response->set_license("\x1b]0;owned\x07\x1b[2J\nlimits");
+      response->set_num_classes(2);
+      response->add_class_names("gnp.\u202etac");
+      response->add_class_names("caf\u00e9");
+      response->add_presets()->set_name("a\rb");
+      reactor->Finish(grpc::Status::OK);
+      return reactor;
+    }
+    if (request->model() == "refused") {
+      reactor->Finish(grpc::Status(grpc::StatusCode::NOT_FOUND, "no\x1b[2J\nerror: such"));
+      return reactor;
+    }
     if (!request->model().empty() && request->model() != "fake") {
       reactor->Finish(grpc::Status(grpc::StatusCode::NOT_FOUND, "no such model; there is fake"));
       return reactor;

@@ -35,7 +35,8 @@ grpc::Status RetryInfoStatus(grpc::StatusCode code, absl::Duration delay);
 
 // Model "fake", 32x32, classes cat, dog, owl, bat. An image is one flat colour that depends on
 // seed, class, NFE and rho (see ColorOf). Refuses unknown classes and an even NFE with Heun. A
-// guided call costs two evaluations.
+// guided call costs two evaluations. The card of model "hostile" and the refusal of an unknown one
+// hold what a terminal would act on.
 class FakeServer {
  public:
   FakeServer();

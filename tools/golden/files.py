@@ -8,6 +8,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+import skipstream_files
+
 
 def _dump(value: Any) -> str:
     return json.dumps(value, allow_nan=False, separators=(",", ":"))
@@ -16,8 +18,7 @@ def _dump(value: Any) -> str:
 def write(path: Path, content: dict[str, Any]) -> None:
     head = [f'"{key}":{_dump(value)},' for key, value in content.items() if key != "cases"]
     cases = ",\n".join(_dump(case) for case in content["cases"])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(["{", *head, '"cases":[', cases, "]}", ""]))
+    skipstream_files.write(path, "\n".join(["{", *head, '"cases":[', cases, "]}", ""]).encode())
 
 
 def read(path: Path) -> dict[str, Any]:

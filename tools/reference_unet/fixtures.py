@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import skipstream_files
 
 from reference_unet.parameters import Array, Parameters
 from reference_unet.preconditioning import Preconditioning
@@ -158,4 +159,4 @@ def write(path: Path, metadata: dict[str, str], tensors: dict[str, tuple[str, An
         data += piece
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    skipstream_files.write(path, struct.pack("<Q", len(text)) + text + data)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from skipstream_files import say
 
 from skipstream_convert.checkpoint import FORMATS, convert, mapped, sha256
 from skipstream_convert.config import PRECONDITIONERS
@@ -26,7 +27,7 @@ _SUFFIX = ".safetensors"
 def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
-        print(run(args))
+        say(run(args))
     except (ConvertError, OSError) as error:
         return _refused(args.input, str(error))
     except MemoryError:
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _refused(path: Path, reason: str) -> int:
-    print(f"tools/convert: {path}: {reason}", file=sys.stderr)
+    say(f"tools/convert: {path}: {reason}", errors=True)
     return 1
 
 

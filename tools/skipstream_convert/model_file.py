@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import secrets
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from skipstream_files import replaced
 
 from skipstream_convert.errors import ConvertError
 from skipstream_convert.network import Shape
@@ -37,7 +36,7 @@ class OutputTensor:
 def write_model_file(
     path: Path, tensors: Mapping[str, OutputTensor], metadata: Mapping[str, str], *, force: bool
 ) -> None:
-    """Writes beside `path`, then renames: after an error `path` is as it was."""
+    """After an error `path` is as it was; unless `force`, it must not exist."""
     header: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
     offset = 0
     for name in sorted(tensors):
@@ -55,10 +54,8 @@ def write_model_file(
             f"the header would have {len(text)} bytes; the server reads {_MAX_HEADER}"
         )
 
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        # "x": a new file with the permissions any new file gets.
-        with temporary.open("xb") as out:
+        with replaced(path, must_be_new=not force) as out:
             out.write(struct.pack("<Q", len(text)))
             out.write(text)
             for name in sorted(tensors):
@@ -66,23 +63,5 @@ def write_model_file(
                 if values.shape != tensors[name].shape:
                     raise ConvertError(f"tensor {name} came out with shape {values.shape}")
                 out.write(values.astype("<f4", order="C", copy=False).data)
-            out.flush()
-            os.fsync(out.fileno())
-        _publish(temporary, path, force)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-
-
-def _publish(temporary: Path, path: Path, force: bool) -> None:
-    if not force:
-        try:
-            os.link(temporary, path)  # unlike rename, fails if `path` exists
-            return
-        except FileExistsError:
-            raise ConvertError(f"{path} exists; --force replaces it") from None
-        except OSError:
-            # A file system without hard links: the check is not atomic there.
-            if path.exists():
-                raise ConvertError(f"{path} exists; --force replaces it") from None
-    temporary.replace(path)
+    except FileExistsError:
+        raise ConvertError(f"{path} exists; --force replaces it") from None

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from skipstream_files import say
+
 from skipstream_quality.encoders import PARTS_FILE, PartsEncoder
 from skipstream_quality.files import write_json
 from skipstream_quality.measure import Measure
@@ -126,7 +128,7 @@ def _study(arguments: argparse.Namespace) -> int:
                 progress.close()
         write_json(arguments.results, results.as_json())
         write_report(results, arguments.document, arguments.figures)
-        print(f"wrote {arguments.results} and {arguments.document}")
+        say(f"wrote {arguments.results} and {arguments.document}")
         return 0
 
     return run(work)
@@ -177,14 +179,14 @@ def _presets(arguments: argparse.Namespace) -> int:
         else:
             presets, notes = presets_from_results(Results.load(arguments.results), arguments.name)
         for note in notes:
-            print(note, file=sys.stderr)
+            say(note, errors=True)
         if arguments.keep is not None:
             presets = merged(read_presets(arguments.keep), presets)
         print(json.dumps(presets_json(presets), indent=1))
         if not arguments.dry_run:
             output = arguments.output or arguments.model_file
             write_into_model(arguments.model_file, presets, output)
-            print(f"wrote {len(presets)} presets into {output}", file=sys.stderr)
+            say(f"wrote {len(presets)} presets into {output}", errors=True)
         return 0
 
     return run(work)

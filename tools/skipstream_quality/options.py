@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from skipstream import SkipstreamError
+from skipstream_files import say
 
 from skipstream_quality.errors import QualityError
 from skipstream_quality.server import DEFAULT_BINARY, ROOT, own_server
@@ -86,5 +87,5 @@ def run(work: Callable[[], Coroutine[Any, Any, int]]) -> int:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
         return 130
     except (QualityError, SkipstreamError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", errors=True)
         return 1

@@ -6,14 +6,14 @@ The form is model/network/presets.h's: {"presets": [{"name", "nfe", "solver"?, d
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import shutil
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from skipstream_files import read_text, replaced
 
 from skipstream_quality.errors import QualityError
 from skipstream_quality.results import Results, beats
@@ -94,7 +94,7 @@ def presets_of(model: Path) -> list[Preset]:
 def read_presets(file: Path) -> list[Preset]:
     """Raises QualityError if the server would not take it."""
     try:
-        value = json.loads(file.read_text())
+        value = json.loads(read_text(file))
     except (OSError, ValueError) as error:
         raise QualityError(f"{file}: {error}") from error
     if not isinstance(value, dict) or value.keys() != {"presets"}:
@@ -137,21 +137,14 @@ def write_into_model(model: Path, presets: Sequence[Preset], output: Path) -> No
     text = json.dumps(presets_json(checked(presets)), separators=(",", ":"), allow_nan=False)
     if len(text) > _MAX_PRESETS:
         raise QualityError(f"the presets have {len(text)} bytes; the server reads {_MAX_PRESETS}")
-    temporary = output.with_name(f".{output.name}.{secrets.token_hex(6)}")
-    try:
-        with model.open("rb") as source, temporary.open("xb") as out:
-            header = _read_header(model, source)
-            header.setdefault("__metadata__", {})[_KEY] = text
-            head = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-            head += b" " * (-len(head) % _ALIGNMENT)
-            out.write(struct.pack("<Q", len(head)))
-            out.write(head)
-            shutil.copyfileobj(source, out, 1 << 20)
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.replace(output)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with model.open("rb") as source, replaced(output) as out:
+        header = _read_header(model, source)
+        header.setdefault("__metadata__", {})[_KEY] = text
+        head = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        head += b" " * (-len(head) % _ALIGNMENT)
+        out.write(struct.pack("<Q", len(head)))
+        out.write(head)
+        shutil.copyfileobj(source, out, 1 << 20)
 
 
 def _read_header(model: Path, source: BinaryIO) -> dict[str, Any]:

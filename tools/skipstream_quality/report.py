@@ -7,8 +7,9 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from skipstream_files import read_text, write
+
 from skipstream_quality.errors import QualityError
-from skipstream_quality.files import write_atomically
 from skipstream_quality.findings import findings
 from skipstream_quality.parts import EXACT_ERROR, PIXEL_ERROR
 from skipstream_quality.results import Cell, GroupResult, Results
@@ -32,7 +33,7 @@ Row = Sequence[str]
 
 def write_report(results: Results, document: Path, figures: Path) -> None:
     """Figures as files in `figures`, tables and their links between the marks of `document`."""
-    text = document.read_text() if document.exists() else f"{BEGIN}\n{END}\n"
+    text = read_text(document) if document.exists() else f"{BEGIN}\n{END}\n"
     before, mark, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not mark or not end:
@@ -44,7 +45,7 @@ def write_report(results: Results, document: Path, figures: Path) -> None:
         sections.append(_group(results, group, figures, link))
     sections.append(_sheets(results, link))
     body = "\n\n".join(section for section in sections if section)
-    write_atomically(document, f"{before}{BEGIN}\n\n{body}\n\n{END}{after}".encode())
+    write(document, f"{before}{BEGIN}\n\n{body}\n\n{END}{after}".encode())
 
 
 def _measured(results: Results) -> str:
@@ -111,7 +112,7 @@ def _group(results: Results, group: GroupResult, figures: Path, link: str) -> st
     if not placed:
         raise QualityError(f"group {group.id}: no setting has a place on the axis {group.x}")
     figure = figures / f"{group.id}.svg"
-    write_atomically(figure, _figure(results, group, placed).encode())
+    write(figure, _figure(results, group, placed).encode())
     text += f"![{group.title}]({link}/{figure.name})\n\n"
     text += "Distance:\n\n" + _pivot(group, placed, "fd", _score)
     text += "\n\nEvery pixel together within the tolerance (exact):\n\n"

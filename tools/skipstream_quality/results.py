@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from skipstream_files import read_text
 
 from skipstream_quality.errors import QualityError
 from skipstream_quality.settings import Setting, Tuning
@@ -139,7 +140,7 @@ class Results:
     def load(file: Path) -> Results:
         """Raises QualityError if the file is not a study's."""
         try:
-            value = json.loads(file.read_text())
+            value = json.loads(read_text(file))
             groups = [
                 GroupResult(**{**group, "cells": [Cell.from_json(cell) for cell in group["cells"]]})
                 for group in value.pop("groups")

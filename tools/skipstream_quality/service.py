@@ -30,9 +30,10 @@ from skipstream import (
     RetryPolicy,
 )
 from skipstream.options import PriorityName
+from skipstream_files import write
 
 from skipstream_quality.errors import QualityError
-from skipstream_quality.files import write_array, write_atomically
+from skipstream_quality.files import write_array
 from skipstream_quality.settings import Setting
 
 SEED_STEP = 1_000_000
@@ -229,7 +230,7 @@ def weights_identity(file: Path) -> str:
 def write_once(file: Path, data: bytes) -> None:
     """Leaves a file that is there as it is."""
     if not file.exists():
-        write_atomically(file, data)
+        write(file, data)
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, _Result]]) -> list[_Result]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from skipstream_files import write
 
-from skipstream_quality.files import write_atomically
 from skipstream_quality.service import Pictures
 
 _SCALE = 3
@@ -29,4 +29,4 @@ def write_sheet(file: Path, rows: Sequence[Pictures]) -> None:
             canvas[top : top + height * _SCALE, left : left + width * _SCALE] = large
     out = io.BytesIO()
     Image.fromarray(canvas).save(out, "PNG", optimize=True)
-    write_atomically(file, out.getvalue())
+    write(file, out.getvalue())

@@ -41,6 +41,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from skipstream_files import load_toml
+
 from skipstream_quality.errors import QualityError
 from skipstream_quality.settings import Setting, Tuning
 
@@ -90,9 +92,8 @@ class Study:
 def load_study(file: Path) -> Study:
     """Raises QualityError, naming the field, for what is not of the form above."""
     try:
-        with file.open("rb") as data:
-            return parse_study(tomllib.load(data))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        return parse_study(load_toml(file))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise QualityError(f"{file}: {error}") from error
     except QualityError as error:
         raise QualityError(f"{file}: {error}") from error

@@ -15,9 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from skipstream_data import nouns
+from skipstream_files import write
 from torch import nn
-
-from skipstream_quality.files import write_atomically
 
 _CHANNELS = (3, 24, 48, 64, 96)
 FEATURES = 96
@@ -82,7 +81,7 @@ def train(
     with torch.no_grad():
         real = _input(parts.compose(parts.draw(generator, 4096)))
         deviation = torch.cat([model.hidden(block) for block in real.split(256)]).std(dim=0)
-    write_atomically(file, _serialize(model, deviation))
+    write(file, _serialize(model, deviation))
 
 
 def _input(pictures: nouns.Pictures) -> torch.Tensor:

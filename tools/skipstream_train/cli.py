@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 import torch
+from skipstream_files import remove_leftovers, say
 
 from skipstream_train import config as config_module
 from skipstream_train import model_file
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command: dict[str, Command] = {"run": run, "status": status, "export": export}
         return command[args.command](args)
     except (TrainError, OSError) as error:
-        print(f"tools/train: {error}", file=sys.stderr)
+        say(f"tools/train: {error}", errors=True)
         return 1
 
 
@@ -96,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
     device = _device(args.device)
     args.folder.mkdir(parents=True, exist_ok=True)
     with locked(args.folder):
+        remove_leftovers(args.folder)
         trainer = _prepared(config, args, device)
         state = trainer.state
         progress = Progress(
@@ -106,9 +108,9 @@ def run(args: argparse.Namespace) -> int:
     again = shlex.join(["tools/train", *sys.argv[1:]])
     if finished:
         print(f"Finished: {state.images_seen:,} images seen. Export with")
-        print(f"  tools/train export {shlex.quote(str(args.folder))} OUTPUT.safetensors")
+        say(f"  tools/train export {shlex.quote(str(args.folder))} OUTPUT.safetensors")
     else:
-        print(f"Stopped after {state.images:,} images. To go on:\n  {again}")
+        say(f"Stopped after {state.images:,} images. To go on:\n  {again}")
     return 0
 
 
@@ -123,7 +125,7 @@ def status(args: argparse.Namespace) -> int:
         last = entries[-1]
         print(f"log          {last.images:,} images, {last.images_per_second:.1f} images/s")
         print(f"loss         {last.loss:.4f} {sparkline([e.loss for e in entries], 60)}")
-        print(f"curve        {args.folder / CURVE}")
+        say(f"curve        {args.folder / CURVE}")
     return 0
 
 
@@ -141,7 +143,7 @@ def export(args: argparse.Namespace) -> int:
             raise TrainError(f"{args.skip_tuning_from}: has no skip_tuning presets")
         metadata["skip_tuning"] = other.metadata["skip_tuning"]
     model_file.write(args.output, saved.ema, metadata, args.force)
-    print(f"{args.output}: {saved.images_seen:,} images seen")
+    say(f"{args.output}: {saved.images_seen:,} images seen")
     return 0
 
 

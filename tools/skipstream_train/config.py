@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from skipstream_files import load_toml
+
 from skipstream_train.errors import TrainError
 from skipstream_train.unet import num_groups
 
@@ -79,8 +81,7 @@ CHANGEABLE = {"training.images", "training.cooldown_images", "training.micro_bat
 
 def load(path: Path) -> Config:
     try:
-        with path.open("rb") as file:
-            return parse(tomllib.load(file), path.parent)
+        return parse(load_toml(path), path.parent)
     except tomllib.TOMLDecodeError as error:
         raise TrainError(f"{path}: {error}") from None
     except UnicodeDecodeError:

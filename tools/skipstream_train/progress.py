@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from skipstream_files import write
+
 from skipstream_train.state import State
 
 LOG, CURVE = "log.jsonl", "curve.svg"
@@ -64,7 +66,7 @@ class Progress:
         self._clock = clock
         # Entries after the checkpoint are of steps that will be taken again.
         self.entries = [e for e in read_log(folder / LOG) if e.images <= resumed_at]
-        _replace(folder / LOG, "".join(_line(entry) for entry in self.entries))
+        write(folder / LOG, "".join(_line(entry) for entry in self.entries).encode())
         self._logged = self.entries[-1].images if self.entries else 0
         self._since = clock()
         self._since_images = resumed_at
@@ -83,7 +85,7 @@ class Progress:
 
     def saved(self, state: State) -> None:
         if self.entries:
-            _replace(self._folder / CURVE, curve_svg(self.entries))
+            write(self._folder / CURVE, curve_svg(self.entries).encode())
 
     def _add(self, state: State, learning_rate: float) -> None:
         now = self._clock()
@@ -200,9 +202,3 @@ def _short(images: float) -> str:
 
 def _line(entry: Entry) -> str:
     return json.dumps(entry.__dict__) + "\n"
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.new")
-    temporary.write_text(text)
-    temporary.replace(path)

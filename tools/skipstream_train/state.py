@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from skipstream_files import replaced
 from torch import Tensor
 
 from skipstream_train.errors import TrainError
@@ -77,12 +78,8 @@ def save(state: State, folder: Path) -> None:
         "optimizer": state.optimizer.state_dict(),
         "counters": {name: getattr(state, name) for name in COUNTERS},
     }
-    temporary = folder / f"{CHECKPOINT}.new"
-    with temporary.open("wb") as file:
+    with replaced(folder / CHECKPOINT) as file:
         torch.save(contents, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / CHECKPOINT)
     sync_folder(folder)
 
 

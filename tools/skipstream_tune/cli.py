@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from skipstream_files import say
 from skipstream_quality.errors import QualityError
 from skipstream_quality.files import write_json
 from skipstream_quality.options import add_service_options, open_service, run
@@ -91,11 +92,11 @@ async def _tune(arguments: argparse.Namespace) -> int:
         search_of = Search(arguments, plan, service, target)
         presets = [await search_of.preset(nfe) for nfe in arguments.nfe]
     write_json(arguments.output, presets_json(merged([], presets)))
-    print(f"wrote {arguments.output}")
+    say(f"wrote {arguments.output}")
     if arguments.write_model is not None:
         kept = presets_of(arguments.write_model)
         write_into_model(arguments.write_model, merged(kept, presets), arguments.write_model)
-        print(f"wrote {len(presets)} presets into {arguments.write_model}")
+        say(f"wrote {len(presets)} presets into {arguments.write_model}")
     return 0
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from skipstream_quality.files import write_atomically
+from skipstream_files import write
 from skipstream_quality.settings import Tuning
 from skipstream_quality.svg import Panel, Series, draw
 
@@ -100,4 +100,4 @@ def plot(file: Path, trials: Sequence[Trial], plan: Plan) -> None:
             )
         )
     if panels:
-        write_atomically(file, draw([panels]).encode())
+        write(file, draw([panels]).encode())

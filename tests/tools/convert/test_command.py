@@ -60,7 +60,7 @@ def test_the_script_writes_a_model_file(
 ) -> None:
     classes = tmp_path / "classes.json"
     names = [f"class {i}" for i in range(9)] + ["Ämne"]
-    classes.write_text(json.dumps(names))
+    classes.write_text(json.dumps(names), encoding="utf-8-sig")  # with a byte order mark
     flags = ("--classes", classes, "--license", "CC BY-NC-SA 4.0")
     result = subprocess.run(
         [ROOT / "tools/convert", checkpoint, output, *flags],

@@ -1,0 +1,59 @@
+#include "client/cli/output.h"
+
+#include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <iostream>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "client/cli/user_errors.h"
+
+namespace skipstream::cli {
+
+int WriteAll(int fd, absl::string_view data) {
+  while (!data.empty()) {
+    const ssize_t written = write(fd, data.data(), data.size());
+    if (written >= 0) {
+      data.remove_prefix(static_cast<size_t>(written));
+    } else if (errno == EAGAIN) {
+      pollfd ready = {.fd = fd, .events = POLLOUT, .revents = 0};
+      poll(&ready, 1, -1);
+    } else if (errno != EINTR) {
+      return errno;
+    }
+  }
+  return 0;
+}
+
+absl::Status WriteOutput(absl::string_view data) {
+  const int error = WriteAll(STDOUT_FILENO, data);
+  if (error == 0) return absl::OkStatus();
+  const std::string message = absl::StrCat("cannot write standard output: ", strerror(error));
+  return error == EPIPE ? absl::AbortedError(message) : absl::InternalError(message);
+}
+
+int PrintOutput(absl::string_view text, int exit_code) {
+  const absl::Status status = WriteOutput(text);
+  return status.ok() ? exit_code : ReportLostOutput(status);
+}
+
+int ReportLostOutput(const absl::Status& status, absl::string_view consequence) {
+  if (!absl::IsAborted(status)) {
+    std::cerr << "error: " << status.message() << (consequence.empty() ? "" : ": ") << consequence
+              << "\n";
+  }
+  return kExitFailure;
+}
+
+bool IsStandardOutput(const char* path) {
+  struct stat file = {};
+  struct stat output = {};
+  return stat(path, &file) == 0 && fstat(STDOUT_FILENO, &output) == 0 &&
+         file.st_dev == output.st_dev && file.st_ino == output.st_ino;
+}
+
+}  // namespace skipstream::cli
