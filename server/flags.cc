@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <map>
+#include <system_error>
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
@@ -18,8 +19,20 @@ std::string CheckAddress(const std::string& address) {
 
 // <prefix>/bin/skipstream-server finds <prefix>/share/skipstream/models, built or installed.
 std::string DefaultModelDir() {
-  const std::filesystem::path executable = std::filesystem::read_symlink("/proc/self/exe");
+  std::error_code error;  // without /proc nobody knows where the program is: the current folder
+  const std::filesystem::path executable = std::filesystem::read_symlink("/proc/self/exe", error);
   return (executable.parent_path().parent_path() / "share/skipstream/models").string();
+}
+
+// CLI::Range lets NaN pass.
+CLI::Validator Between(double least, double most) {
+  return CLI::Validator(
+      [=](const std::string& text) -> std::string {
+        double value = 0;
+        if (absl::SimpleAtod(text, &value) && value >= least && value <= most) return "";
+        return absl::StrCat("must be a number from ", least, " to ", most, ", got ", text);
+      },
+      absl::StrCat("FLOAT in [", least, " - ", most, "]"));
 }
 
 template <typename T>
@@ -54,6 +67,10 @@ void DefineFlags(CLI::App& app, Flags& flags) {
     return app.add_option("--" + name, value, help)
         ->envname("SKIPSTREAM_" + absl::AsciiStrToUpper(name))
         ->capture_default_str();
+  };
+  const auto number = [&option](const std::string& name, double& value, double least, double most,
+                                const std::string& help) {
+    option(name, value, help)->check(Between(least, most));
   };
   const auto flag = [&app](const std::string& name, bool& value, const std::string& help) {
     app.add_flag("--" + name, value, help)->envname("SKIPSTREAM_" + absl::AsciiStrToUpper(name));
@@ -103,11 +120,10 @@ void DefineFlags(CLI::App& app, Flags& flags) {
       "What computes networks: auto (fused where CPU and network allow it), fused (needs AVX-512) "
       "or reference (LibTorch)",
       {{"auto", Kernels::kAuto}, {"fused", Kernels::kFused}, {"reference", Kernels::kReference}});
-  option("drain_timeout", flags.drain_timeout,
-         "Seconds that accepted requests may take to finish after SIGTERM")
-      ->check(CLI::Range(0.0, 86400.0));
-  option("warmup_budget", flags.warmup_budget, "Seconds for measuring the batch sizes at start")
-      ->check(CLI::Range(0.0, 3600.0));
+  number("drain_timeout", flags.drain_timeout, 0.0, 86400.0,
+         "Seconds that accepted requests may take to finish after SIGTERM");
+  number("warmup_budget", flags.warmup_budget, 0.0, 3600.0,
+         "Seconds for measuring the batch sizes at start");
   option("max_requests", flags.admission.max_requests, "Requests accepted at a time")
       ->check(CLI::Range(int64_t{1}, int64_t{1'000'000}));
   option("max_evaluations", flags.admission.max_evaluations,
@@ -129,12 +145,10 @@ void DefineFlags(CLI::App& app, Flags& flags) {
          "MiB of finished results kept for requests that are sent again with their request_id; 0 "
          "keeps none")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 20));
-  option("result_cache_seconds", flags.result_cache_seconds,
-         "Seconds that such a result is kept; 0 keeps none")
-      ->check(CLI::Range(0.0, 86400.0));
-  option("write_timeout", flags.write_timeout,
-         "Seconds that a client may leave its results unread before its request is cancelled")
-      ->check(CLI::Range(0.1, 86400.0));
+  number("result_cache_seconds", flags.result_cache_seconds, 0.0, 86400.0,
+         "Seconds that such a result is kept; 0 keeps none");
+  number("write_timeout", flags.write_timeout, 0.1, 86400.0,
+         "Seconds that a client may leave its results unread before its request is cancelled");
   flag("enable_model_control", flags.enable_model_control,
        "Let clients load and unload models of --model_dir");
   flag("no_reflection", flags.no_reflection,
@@ -148,9 +162,8 @@ void DefineFlags(CLI::App& app, Flags& flags) {
   option("auth_file", flags.auth_file,
          "JSON file of the tokens (hashed) that may generate and control, with their tenants; "
          "calls then need one");
-  option("reload_interval", flags.reload_interval,
-         "Seconds between looks at the files above; what has changed is in force then")
-      ->check(CLI::Range(0.01, 86400.0));
+  number("reload_interval", flags.reload_interval, 0.01, 86400.0,
+         "Seconds between looks at the files above; what has changed is in force then");
   choice("log_format", flags.log_format, "Form of the log: text, or json (an object a line)",
          {{"text", LogFormat::kText}, {"json", LogFormat::kJson}}, "text");
   choice("log_level", flags.log_level, "Least level that is logged: debug, info, warn or error",

@@ -32,7 +32,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/process_setup.h"
 #include "model/cuda/executor_on.h"
@@ -229,7 +228,7 @@ class Signals {
 // globals.
 void LogForGrpc(gpr_log_func_args* message) {
   static LogLimiter limiter(/*max_lines=*/10, /*interval=*/absl::Seconds(10));
-  const std::optional<int64_t> unwritten = limiter.Ask(absl::Now());
+  const std::optional<int64_t> unwritten = limiter.Ask(RealClock().Now());
   if (!unwritten) return;
   // An error of gRPC's is a connection's, not the server's.
   const bool is_error = message->severity == GPR_LOG_SEVERITY_ERROR;

@@ -1,12 +1,14 @@
-// Injected time.
 #ifndef SKIPSTREAM_SERVER_ENGINE_CLOCK_H_
 #define SKIPSTREAM_SERVER_ENGINE_CLOCK_H_
 
-#include "absl/time/clock.h"
+#include <chrono>
+
 #include "absl/time/time.h"
 
 namespace skipstream {
 
+// Tells time for durations, deadlines and order. It has nothing to do with the time of day, which
+// can be set: its times begin anywhere, and only their differences mean something.
 class Clock {
  public:
   virtual ~Clock() = default;
@@ -15,7 +17,10 @@ class Clock {
 
 class RealClock final : public Clock {
  public:
-  absl::Time Now() const override { return absl::Now(); }
+  absl::Time Now() const override {
+    return absl::UnixEpoch() +
+           absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
+  }
 };
 
 }  // namespace skipstream

@@ -1,6 +1,7 @@
 #include "server/transport/generate_call.h"
 
-#include <chrono>
+#include <grpc/support/time.h>
+
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -19,10 +20,16 @@
 namespace skipstream {
 namespace {
 
-absl::Time DeadlineOf(const grpc::CallbackServerContext& context) {
-  const std::chrono::system_clock::time_point deadline = context.deadline();
-  return deadline == std::chrono::system_clock::time_point::max() ? absl::InfiniteFuture()
-                                                                  : absl::FromChrono(deadline);
+// No call takes as long; and a time so far away could not be told in nanoseconds.
+constexpr absl::Duration kNoDeadline = absl::Hours(24 * 365 * 100);
+
+// On `clock`. gRPC's deadline is on a clock of gRPC's, from which only the time that is left is
+// taken.
+absl::Time DeadlineOf(const grpc::CallbackServerContext& context, const Clock& clock) {
+  const gpr_timespec deadline = context.raw_deadline();
+  const gpr_timespec left = gpr_time_sub(deadline, gpr_now(deadline.clock_type));
+  const absl::Duration duration = absl::Seconds(left.tv_sec) + absl::Nanoseconds(left.tv_nsec);
+  return duration > kNoDeadline ? absl::InfiniteFuture() : clock.Now() + duration;
 }
 
 // gRPC's side of the call. It is gone after OnDone, while the reader may be known for longer.
@@ -77,7 +84,7 @@ class GenerateReactor final : public RequestReactor, public EventStream {
     env_->calls.Enter();
     const auto reader = std::make_shared<GenerationReader>(
         GenerationReader::Options{.max_outbox_bytes = env_->max_outbox_bytes,
-                                  .deadline = DeadlineOf(context_)},
+                                  .deadline = DeadlineOf(context_, env_->clock)},
         *this, env_->clock, env_->metrics);
     {
       std::lock_guard lock(mutex_);

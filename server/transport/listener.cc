@@ -19,7 +19,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "absl/time/clock.h"
+#include "server/engine/clock.h"
 
 namespace skipstream {
 namespace {
@@ -168,7 +168,7 @@ void Listener::Run() {
 
 bool Listener::Accept(int listening) {
   const auto refuse = [this](const char* why) {
-    if (const auto unwritten = log_limiter_.Ask(absl::Now()); unwritten.has_value()) {
+    if (const auto unwritten = log_limiter_.Ask(RealClock().Now()); unwritten.has_value()) {
       log_.Warn("connection refused", {{"reason", why}, {"not_logged", *unwritten}});
     }
   };

@@ -16,10 +16,11 @@ class LogLimiter {
  public:
   LogLimiter(int max_lines, absl::Duration interval) : max_lines_(max_lines), interval_(interval) {}
 
-  // Nothing if the line is not to be written, else how many were not since the last one that was.
+  // Returns nothing if the line is not to be written, else how many were not since the last one
+  // that was. `now` is monotonic.
   std::optional<int64_t> Ask(absl::Time now) {
     std::lock_guard lock(mutex_);
-    if (now - begin_ >= interval_ || now < begin_) {
+    if (now - begin_ >= interval_) {
       begin_ = now;
       lines_ = 0;
     }

@@ -1,10 +1,10 @@
 #include "server/transport/server.h"
 
 #include <google/protobuf/stubs/logging.h>
+#include <grpc/support/time.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
 
-#include <chrono>
 #include <utility>
 #include <vector>
 
@@ -43,7 +43,7 @@ constexpr int kMaxMetadataBytes = 8 << 10;
 constexpr int kHandshakeTimeoutMs = 20'000;
 // When the server goes: until calls that never end by themselves (health watches, reflection) are
 // cut off, and with them whatever has just arrived and is not refused yet.
-constexpr auto kCancelGrace = std::chrono::seconds(1);
+constexpr int kCancelGraceSeconds = 1;
 
 }  // namespace
 
@@ -91,7 +91,8 @@ class Server::Impl {
     if (server_ == nullptr) return;
     listener_ = nullptr;
     dependencies_.engine.SetHealthCallback(nullptr);
-    server_->Shutdown(std::chrono::system_clock::now() + kCancelGrace);
+    server_->Shutdown(gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                                   gpr_time_from_seconds(kCancelGraceSeconds, GPR_TIMESPAN)));
     readiness_->Detach();
   }
 

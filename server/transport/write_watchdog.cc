@@ -1,15 +1,15 @@
 #include "server/transport/write_watchdog.h"
 
-#include <utility>
+#include <grpc/support/time.h>
 
-#include "absl/time/clock.h"
+#include <utility>
 
 namespace skipstream {
 
 void WriteWatchdog::WriteStarted() {
   std::lock_guard lock(mutex_);
-  started_ = absl::Now();
-  if (alarm_ == nullptr && !stopped_) Arm(*started_ + timeout_);
+  started_ = clock_.Now();
+  if (alarm_ == nullptr && !stopped_) Arm(timeout_);
 }
 
 void WriteWatchdog::WriteEnded() {
@@ -23,9 +23,10 @@ void WriteWatchdog::Stop() {
   if (alarm_ != nullptr) alarm_->Cancel();
 }
 
-void WriteWatchdog::Arm(absl::Time until) {
+void WriteWatchdog::Arm(absl::Duration wait) {
   alarm_ = std::make_unique<grpc::Alarm>();
-  alarm_->Set(absl::ToChronoTime(until),
+  const gpr_timespec span = gpr_time_from_nanos(absl::ToInt64Nanoseconds(wait), GPR_TIMESPAN);
+  alarm_->Set(gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), span),
               [self = shared_from_this()](bool /*elapsed*/) { self->OnAlarm(); });
 }
 
@@ -34,8 +35,9 @@ void WriteWatchdog::OnAlarm() {
   std::lock_guard lock(mutex_);
   elapsed = std::move(alarm_);
   if (stopped_ || !started_) return;
-  if (absl::Now() < *started_ + timeout_) {
-    Arm(*started_ + timeout_);
+  const absl::Duration left = *started_ + timeout_ - clock_.Now();
+  if (left > absl::ZeroDuration()) {
+    Arm(left);
     return;
   }
   stopped_ = true;

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "absl/time/time.h"
+#include "server/engine/clock.h"
 
 namespace skipstream {
 
@@ -30,9 +31,10 @@ class WriteWatchdog : public std::enable_shared_from_this<WriteWatchdog> {
   void Stop();
 
  private:
-  void Arm(absl::Time until);  // needs mutex_
+  void Arm(absl::Duration wait);  // needs mutex_
   void OnAlarm();
 
+  const RealClock clock_;  // as the alarm's
   const absl::Duration timeout_;
   const std::function<void()> give_up_;
   std::mutex mutex_;

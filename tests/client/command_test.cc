@@ -574,6 +574,8 @@ TEST_F(CommandTest, AStepOfTheWallClockChangesNothing) {
     const size_t before = server_.requests().size();
     server_.HoldUntilRunning(2);
     std::vector<std::string> args = {"/usr/bin/env", "LD_PRELOAD=" STEPPED_CLOCK_LIBRARY,
+                                     // For builds with AddressSanitizer, which would come first.
+                                     "ASAN_OPTIONS=verify_asan_link_order=0",
                                      "STEPPED_CLOCK=" + File("offset")};
     const auto command =
         Args("generate", {"--json", "--nfe", "1,3", "--seed", "1", "--max_concurrent", "1",

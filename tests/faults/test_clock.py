@@ -1,0 +1,68 @@
+"""The time of day is set while the server works (NTP, a machine that was suspended): nothing depends on it."""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import skipstream
+from harness import BUILD, PATIENCE, Server, wait_until
+
+HOUR = 3600
+
+
+class SteppedServer:
+    """A server whose wall clock is off by `step` seconds."""
+
+    def __init__(self, folder: Path) -> None:
+        self._offset = folder / "offset"
+        self.step(0)
+        environment = {
+            "LD_PRELOAD": str(BUILD / "tests/client/libstepped_clock.so"),
+            "STEPPED_CLOCK": str(self._offset),
+            "ASAN_OPTIONS": "verify_asan_link_order=0",  # in a build with it, it would come first
+        }
+        self.server = Server("--threads=1", log=folder / "log", environment=environment)
+
+    def step(self, seconds: int) -> None:
+        mode = "r+b" if self._offset.exists() else "wb"
+        with self._offset.open(mode) as file:
+            file.write(struct.pack("q", seconds))
+
+
+@pytest.fixture
+def stepped(tmp_path: Path) -> Iterator[SteppedServer]:
+    stepped = SteppedServer(tmp_path)
+    yield stepped
+    stepped.server.kill()
+
+
+@pytest.mark.parametrize("seconds", [HOUR, -HOUR])
+def test_requests_and_metrics_do_not_notice(stepped: SteppedServer, seconds: int) -> None:
+    server = stepped.server
+    totals: list[float] = []
+
+    def generate(timeout: float | None) -> None:
+        with server.client() as client:
+            options = {"nfe": 49, "seeds": 1, "count": 2, "solver": "euler", "timeout": timeout}
+            events = list(client.stream(**options))
+        assert isinstance(events[-1], skipstream.Completed)
+        totals.append(events[-1].total_seconds)
+
+    calls = [threading.Thread(target=generate, args=(limit,)) for limit in (300.0, None)]
+    for call in calls:
+        call.start()
+    wait_until(lambda: server.metrics().value("slots_in_use") > 0, "both are being made")
+    stepped.step(seconds)
+    for call in calls:
+        call.join(PATIENCE)
+    assert len(totals) == 2, "both were completed"
+    assert all(0 < total < PATIENCE for total in totals)
+    metrics = server.metrics()
+    for name in ("queue_seconds_sum", "request_duration_seconds_sum"):
+        assert 0 <= metrics.value(name) < 2 * PATIENCE, name
+    # What was accepted before the step is not kept waiting by what comes after it.
+    generate(300.0)
