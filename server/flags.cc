@@ -19,7 +19,7 @@ std::string CheckAddress(const std::string& address) {
 
 // <prefix>/bin/skipstream-server finds <prefix>/share/skipstream/models, built or installed.
 std::string DefaultModelDir() {
-  std::error_code error;  // without /proc nobody knows where the program is: the current folder
+  std::error_code error;  // without /proc: the current folder
   const std::filesystem::path executable = std::filesystem::read_symlink("/proc/self/exe", error);
   return (executable.parent_path().parent_path() / "share/skipstream/models").string();
 }

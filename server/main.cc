@@ -2,7 +2,6 @@
 // and stop.
 #include <grpc/support/log.h>
 #include <pthread.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
@@ -16,7 +15,6 @@
 #include <filesystem>
 #include <functional>
 #include <future>
-#include <iostream>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -45,6 +43,7 @@
 #include "server/engine/model_registry.h"
 #include "server/flags.h"
 #include "server/log/event_log.h"
+#include "server/log/log_output.h"
 #include "server/metrics/metrics.h"
 #include "server/transport/listener.h"
 #include "server/transport/log_limiter.h"
@@ -236,12 +235,11 @@ void LogForGrpc(gpr_log_func_args* message) {
               *unwritten == 0 ? "" : fmt::format(" ({} more not logged)", *unwritten));
 }
 
-EventLog StartLogging(const Flags& flags) {
-  const auto sink = [] { return std::make_shared<spdlog::sinks::stderr_color_sink_mt>(); };
-  spdlog::set_default_logger(MakeLogger(sink(), flags.log_format, flags.log_level));
+EventLog StartLogging(const Flags& flags, LogOutput& output) {
+  output.SetFormat(flags.log_format);
+  spdlog::set_default_logger(MakeLogger(output.NewSink(), flags.log_format, flags.log_level));
   gpr_set_log_function(&LogForGrpc);
-  // Events come from the engine's thread too, which must not wait for whoever reads the log.
-  return EventLog(sink(), flags.log_format, flags.log_level, EventLog::Writing::kOnThreadOfOwn);
+  return EventLog(output.NewSink(), flags.log_format, flags.log_level);
 }
 
 void Drain(Server& server, absl::Duration timeout) {
@@ -253,7 +251,7 @@ void Drain(Server& server, absl::Duration timeout) {
   }
 }
 
-absl::Status Serve(Flags flags, const EventLog& log, Signals& signals) {
+absl::Status Serve(Flags flags, LogOutput& log_output, const EventLog& log, Signals& signals) {
   // Objects in the order of their lives: what comes later uses what comes before.
   const absl::StatusOr<std::unique_ptr<Security>> security =
       Security::Load({.tls_cert = flags.tls_cert,
@@ -267,6 +265,8 @@ absl::Status Serve(Flags flags, const EventLog& log, Signals& signals) {
   const absl::Cleanup forget_security = [&signals] { signals.SetReload(nullptr); };
   const auto registry = std::make_shared<prometheus::Registry>();
   ServerMetrics metrics(*registry, SKIPSTREAM_VERSION);
+  log_output.SetOnDrop([&metrics] { metrics.log_lines_dropped.Increment(); });
+  const absl::Cleanup forget_metrics = [&log_output] { log_output.SetOnDrop(nullptr); };
   const RealClock clock;
   absl::StatusOr<std::unique_ptr<StepExecutor>> executor = CreateExecutorOn(
       flags.device, {.max_batch = flags.max_batch,
@@ -326,9 +326,12 @@ absl::Status Serve(Flags flags, const EventLog& log, Signals& signals) {
   }
   exposer->RegisterCollectable(registry);
 
-  std::cout << "listening on " << ParseAddress(flags.listen)->host << ":" << (*server)->port()
-            << "\nmetrics on http://" << ParseAddress(flags.metrics_listen)->host << ":"
-            << exposer->GetListeningPorts().at(0) << "/metrics" << std::endl;
+  // On a thread of its own: whoever started the server may not read what it says.
+  LineWriter standard_output(STDOUT_FILENO);
+  standard_output.Write(absl::StrCat("listening on ", ParseAddress(flags.listen)->host, ":",
+                                     (*server)->port(), "\nmetrics on http://",
+                                     ParseAddress(flags.metrics_listen)->host, ":",
+                                     exposer->GetListeningPorts().at(0), "/metrics\n"));
 
   spdlog::info("{}: draining", strsignal(signals.WaitForFirst()));
   Drain(**server, absl::Seconds(flags.drain_timeout));
@@ -336,11 +339,10 @@ absl::Status Serve(Flags flags, const EventLog& log, Signals& signals) {
   return absl::OkStatus();
 }
 
-int Main(int argc, char** argv) {
+int Main(int argc, char** argv, LogOutput& log_output) {
   std::signal(SIGPIPE, SIG_IGN);
   RaiseDescriptorLimit();
   Signals signals;
-  spdlog::set_default_logger(spdlog::stderr_color_mt("skipstream"));  // until the flags are known
 
   Flags flags;
   CLI::App app("Generates images with skip-tuned diffusion models over gRPC.", "skipstream-server");
@@ -351,8 +353,8 @@ int Main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
 
-  const EventLog log = StartLogging(flags);
-  const absl::Status status = Serve(flags, log, signals);
+  const EventLog log = StartLogging(flags, log_output);
+  const absl::Status status = Serve(flags, log_output, log, signals);
   if (!status.ok()) {
     spdlog::error("{}", std::string(status.message()));
     return 1;
@@ -376,10 +378,14 @@ void RestartWithSleepingThreads(char** argv) {
 }  // namespace skipstream
 
 int main(int argc, char** argv) {
-  skipstream::PrepareProcess();
+  skipstream::PrepareProcess(argv);
   skipstream::RestartWithSleepingThreads(argv);
+  skipstream::LogOutput log_output;
+  // Until the flags are known.
+  spdlog::set_default_logger(skipstream::MakeLogger(
+      log_output.NewSink(), skipstream::LogFormat::kText, spdlog::level::info));
   try {
-    return skipstream::Main(argc, argv);
+    return skipstream::Main(argc, argv, log_output);
   } catch (const std::exception& exception) {
     spdlog::critical("unexpected error: {}", exception.what());
     return 1;

@@ -2,6 +2,6 @@
 #include "client/cli/commands.h"
 
 int main(int argc, char** argv) {
-  skipstream::PrepareProcess();
+  skipstream::PrepareProcess(argv);
   return skipstream::cli::RunSkipstream(argc, argv);
 }

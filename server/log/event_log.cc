@@ -1,7 +1,5 @@
 #include "server/log/event_log.h"
 
-#include <spdlog/async_logger.h>
-#include <spdlog/details/thread_pool.h>
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/sink.h>
 
@@ -92,20 +90,11 @@ std::string FieldText(const LogField& field) {
   return absl::StrCat(" ", field.name, "=", std::get<double>(field.value));
 }
 
-using ThreadPool = spdlog::details::thread_pool;
-
 std::shared_ptr<spdlog::logger> LoggerOf(spdlog::sink_ptr sink,
                                          std::unique_ptr<spdlog::formatter> formatter,
-                                         spdlog::level::level_enum level,
-                                         const std::shared_ptr<ThreadPool>& thread = nullptr) {
+                                         spdlog::level::level_enum level) {
   sink->set_formatter(std::move(formatter));
-  std::shared_ptr<spdlog::logger> logger;
-  if (thread == nullptr) {
-    logger = std::make_shared<spdlog::logger>(kName, std::move(sink));
-  } else {
-    logger = std::make_shared<spdlog::async_logger>(kName, std::move(sink), thread,
-                                                    spdlog::async_overflow_policy::overrun_oldest);
-  }
+  auto logger = std::make_shared<spdlog::logger>(kName, std::move(sink));
   logger->set_level(level);
   logger->flush_on(spdlog::level::trace);
   return logger;
@@ -127,12 +116,8 @@ std::shared_ptr<spdlog::logger> MakeLogger(spdlog::sink_ptr sink, LogFormat form
   return LoggerOf(std::move(sink), std::make_unique<TextFormatter>(), level);
 }
 
-EventLog::EventLog(spdlog::sink_ptr sink, LogFormat format, spdlog::level::level_enum level,
-                   Writing writing)
-    : format_(format),
-      thread_(writing == Writing::kAtOnce ? nullptr : std::make_shared<ThreadPool>(kMaxWaiting, 1)),
-      logger_(LoggerOf(std::move(sink), EventFormatter(format), level,
-                       std::static_pointer_cast<ThreadPool>(thread_))) {}
+EventLog::EventLog(spdlog::sink_ptr sink, LogFormat format, spdlog::level::level_enum level)
+    : format_(format), logger_(LoggerOf(std::move(sink), EventFormatter(format), level)) {}
 
 void EventLog::Write(spdlog::level::level_enum level, std::string_view message,
                      const LogFields& fields) const {

@@ -1,10 +1,8 @@
-// What the server writes to its log: events with fields, as text or as JSON.
 #ifndef SKIPSTREAM_SERVER_LOG_EVENT_LOG_H_
 #define SKIPSTREAM_SERVER_LOG_EVENT_LOG_H_
 
 #include <spdlog/logger.h>
 
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -38,14 +36,7 @@ using LogFields = std::vector<LogField>;
 // Thread-safe.
 class EventLog {
  public:
-  enum class Writing {
-    kAtOnce,         // blocks on the sink
-    kOnThreadOfOwn,  // never blocks: past kMaxWaiting lines the oldest are lost
-  };
-  static constexpr size_t kMaxWaiting = 8192;
-
-  EventLog(spdlog::sink_ptr sink, LogFormat format, spdlog::level::level_enum level,
-           Writing writing = Writing::kAtOnce);
+  EventLog(spdlog::sink_ptr sink, LogFormat format, spdlog::level::level_enum level);
 
   void Info(std::string_view message, const LogFields& fields = {}) const {
     Write(spdlog::level::info, message, fields);
@@ -62,8 +53,6 @@ class EventLog {
              const LogFields& fields) const;
 
   const LogFormat format_;
-  // spdlog's thread pool, null if lines are written at once. Its end writes what waits.
-  const std::shared_ptr<void> thread_;
   const std::shared_ptr<spdlog::logger> logger_;
 };
 

@@ -139,7 +139,12 @@ TransportMetrics::TransportMetrics(Registry& registry)
 }
 
 ServerMetrics::ServerMetrics(Registry& registry, const std::string& version)
-    : engine(registry), models(registry), transport(registry) {
+    : engine(registry),
+      models(registry),
+      transport(registry),
+      log_lines_dropped(CounterFamily(registry, "log_lines_dropped_total",
+                                      "Lines of the log that nobody took in time.")
+                            .Add({})) {
   GaugeFamily(registry, "build_info", "Always 1; the label is the version of the server.")
       .Add({{"version", version}})
       .Set(1);

@@ -2,7 +2,8 @@
 // main, injected into the objects that use them; no global registry.
 //
 // Who counts what, so that nothing is counted twice: a family belongs to exactly one of the structs
-// below, and only the layer that is handed the struct touches it.
+// below, or to ServerMetrics, which main uses, and only the layer that is handed the struct touches
+// it.
 //   EngineMetrics     the engine, on its own thread
 //   ModelMetrics      the model registry
 //   TransportMetrics  the transport
@@ -130,6 +131,7 @@ struct ServerMetrics {
   EngineMetrics engine;
   ModelMetrics models;
   TransportMetrics transport;
+  prometheus::Counter& log_lines_dropped;
 };
 
 }  // namespace skipstream

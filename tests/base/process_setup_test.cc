@@ -17,7 +17,7 @@ namespace {
 #define EXPECT_IN_CHILD(good) EXPECT_EXIT(_Exit((good) ? 0 : 1), testing::ExitedWithCode(0), "")
 
 bool WritingPastTheLimitOfFilesFails() {
-  PrepareProcess();
+  PrepareProcess(nullptr);
   const std::string path = std::filesystem::temp_directory_path() / "process_setup_test.XXXXXX";
   std::string name = path;
   const int fd = mkstemp(name.data());
@@ -29,7 +29,7 @@ bool WritingPastTheLimitOfFilesFails() {
 
 bool ClosedStandardDescriptorsAreNotGivenToOthers() {
   for (int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) close(fd);
-  PrepareProcess();
+  PrepareProcess(nullptr);
   char byte = 0;
   return open("/dev/null", O_RDWR) > STDERR_FILENO && read(STDIN_FILENO, &byte, 1) == 0 &&
          write(STDOUT_FILENO, "x", 1) == -1 && write(STDERR_FILENO, "x", 1) == -1;
@@ -38,7 +38,7 @@ bool ClosedStandardDescriptorsAreNotGivenToOthers() {
 bool OpenStandardDescriptorsStayAsTheyAre() {
   int ends[2];
   if (pipe(ends) != 0 || dup2(ends[1], STDOUT_FILENO) != STDOUT_FILENO) return false;
-  PrepareProcess();
+  PrepareProcess(nullptr);
   char byte = 0;
   return write(STDOUT_FILENO, "x", 1) == 1 && read(ends[0], &byte, 1) == 1 && byte == 'x';
 }

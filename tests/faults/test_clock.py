@@ -1,4 +1,4 @@
-"""The time of day is set while the server works (NTP, a machine that was suspended): nothing depends on it."""
+"""The time of day is set while the server works: nothing depends on it."""
 
 from __future__ import annotations
 

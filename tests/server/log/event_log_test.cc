@@ -2,17 +2,13 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/ostream_sink.h>
 
 #include <algorithm>
-#include <latch>
 #include <memory>
-#include <mutex>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
-#include <vector>
 
 namespace skipstream {
 namespace {
@@ -88,36 +84,6 @@ TEST_F(EventLogTest, LowerLevelsAreNotWritten) {
   EXPECT_EQ(out_.str(), "");
   Log(LogFormat::kJson, spdlog::level::warn).Warn("denied");
   EXPECT_THAT(Line(), HasSubstr("denied"));
-}
-
-// A sink that nobody reads until Read() is called.
-class StuckSink final : public spdlog::sinks::base_sink<std::mutex> {
- public:
-  void Read() { read_.count_down(); }
-  std::vector<std::string> lines;
-
- private:
-  void sink_it_(const spdlog::details::log_msg& message) override {
-    read_.wait();
-    lines.emplace_back(message.payload.data(), message.payload.size());
-  }
-  void flush_() override {}
-  std::latch read_{1};
-};
-
-TEST(EventLogThreadTest, ALogThatNobodyReadsHoldsUpNobodyAndLosesTheOldestLines) {
-  const auto sink = std::make_shared<StuckSink>();
-  {
-    const EventLog log(sink, LogFormat::kText, spdlog::level::info,
-                       EventLog::Writing::kOnThreadOfOwn);
-    for (size_t i = 0; i < 2 * EventLog::kMaxWaiting; ++i) {
-      log.Info("generate", {{"i", static_cast<int64_t>(i)}});
-    }
-    sink->Read();
-  }
-  EXPECT_LE(sink->lines.size(), EventLog::kMaxWaiting + 2);
-  EXPECT_GE(sink->lines.size(), EventLog::kMaxWaiting / 2);
-  EXPECT_EQ(sink->lines.back(), "generate i=16383") << "the end of the log writes what waits";
 }
 
 }  // namespace

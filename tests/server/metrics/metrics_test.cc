@@ -43,7 +43,8 @@ TEST_F(MetricsTest, EveryFamilyOfTheDesignIsExposedWithHelpAndType) {
   const std::vector<std::pair<std::string, std::vector<std::string>>> families = {
       {"counter",
        {"requests_total", "images_total", "evaluations_total", "rejected_total", "cancelled_total",
-        "retries_joined_total", "previews_dropped_total", "executor_failures_total"}},
+        "retries_joined_total", "previews_dropped_total", "executor_failures_total",
+        "log_lines_dropped_total"}},
       {"histogram",
        {"request_duration_seconds", "queue_seconds", "time_to_first_image_seconds",
         "evaluation_seconds", "batch_rows", "encode_seconds", "nfe"}},
