@@ -66,9 +66,8 @@ struct LineWriter::State {
   const DescribeGap describe_gap;
   std::mutex mutex;
   std::condition_variable wake;
-  std::deque<Line> lines;
-  int64_t gap =
-      0;  // lines dropped since the last that waits; the empty one at the end stands for them
+  std::deque<Entry> entries;
+  size_t bytes = 0;  // of the lines that wait
   bool stopping = false;
   bool done = false;
   std::function<void()> on_drop;

@@ -4,7 +4,6 @@
 #include <spdlog/details/log_msg.h>
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/ostream_sink.h>
-#include <spdlog/sinks/ostream_sink.h>
 #include <unistd.h>
 
 #include <csignal>
