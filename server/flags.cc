@@ -58,6 +58,11 @@ absl::StatusOr<HostAndPort> ParseAddress(const std::string& address) {
   return result;
 }
 
+void SetHostDefaults(const HostLimits& limits, Flags& flags) {
+  flags.threads = limits.processors;
+  flags.result_cache_mb = ResultCacheBytes(limits) >> 20;
+}
+
 void DefineFlags(CLI::App& app, Flags& flags) {
   flags.model_dir = DefaultModelDir();
   app.set_version_flag("--version", std::string("skipstream-server ") + SKIPSTREAM_VERSION);
@@ -104,9 +109,13 @@ void DefineFlags(CLI::App& app, Flags& flags) {
          "Rows per network evaluation and device; 0: for each model as many as its warm-up finds "
          "worth while, up to 16 on a CPU and 64 on a GPU")
       ->check(CLI::Range(0, 4096));
-  option("slots", flags.slots, "Images in flight per device; 0: what 1 GiB holds, up to 256")
+  option("slots", flags.slots,
+         "Images in flight per device; 0: what an eighth of the memory holds (1 GiB at most), up "
+         "to 256")
       ->check(CLI::Range(0, 65536));
-  option("threads", flags.threads, "Threads of evaluations")->check(CLI::Range(1, 1024));
+  option("threads", flags.threads,
+         "Threads of evaluations; the default is what the machine or its container may use")
+      ->check(CLI::Range(1, 1024));
   flag("deterministic", flags.deterministic,
        "Byte-identical images whatever the load, and float32 unless --precision says otherwise; "
        "with reference kernels every evaluation costs a full batch");
@@ -131,8 +140,9 @@ void DefineFlags(CLI::App& app, Flags& flags) {
          "what the default model's warm-up says takes five minutes, or the largest request")
       ->check(CLI::Range(int64_t{0}, int64_t{1'000'000'000}));
   option("max_bytes", flags.admission.max_bytes,
-         "Memory that accepted requests and their results may add up to")
-      ->check(CLI::Range(int64_t{1} << 20, int64_t{1} << 50));
+         "Memory that accepted requests and their results may add up to; 0: half of what the "
+         "models leave of the machine's or container's memory, up to 8 GiB")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 50));
   option("max_count", flags.limits.max_count, "Images per request")->check(CLI::Range(1, 1024));
   // At least the NFE of a request that does not say; at most what a priority class outranks, with
   // two rows per guided evaluation.

@@ -5,16 +5,15 @@
 #include <spdlog/common.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "model/network_form.h"
 #include "server/engine/admission.h"
+#include "server/host_limits.h"
 #include "server/log/event_log.h"
 #include "server/transport/request_limits.h"
 
@@ -28,13 +27,13 @@ struct Flags {
   std::string device = "auto";
   int max_batch = 0;  // automatic
   int slots = 0;      // automatic
-  int threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  int threads = 1;    // as many as the host's processors (SetHostDefaults)
   bool deterministic = false;
   Kernels kernels = Kernels::kAuto;
   std::optional<Precision> precision;
   double drain_timeout = 30;
   double warmup_budget = 5;
-  Admission::Options admission = {.max_evaluations = 0};  // automatic
+  Admission::Options admission = {.max_evaluations = 0, .max_bytes = 0};  // automatic
   RequestLimits limits;
   int encode_threads = 1;
   int64_t result_cache_mb = 64;
@@ -50,6 +49,9 @@ struct Flags {
   LogFormat log_format = LogFormat::kText;
   spdlog::level::level_enum log_level = spdlog::level::info;
 };
+
+// Sets the defaults that depend on the machine and its limits. Before DefineFlags.
+void SetHostDefaults(const HostLimits& limits, Flags& flags);
 
 struct HostAndPort {
   std::string host;

@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <future>
 #include <memory>
@@ -42,6 +43,7 @@
 #include "server/engine/engine_thread.h"
 #include "server/engine/model_registry.h"
 #include "server/flags.h"
+#include "server/host_limits.h"
 #include "server/log/event_log.h"
 #include "server/log/log_output.h"
 #include "server/metrics/metrics.h"
@@ -85,10 +87,11 @@ absl::StatusOr<ModelFile> FindModelFile(const std::string& name_or_file,
   return file;
 }
 
-absl::Status WarmUp(const Flags& flags, const ModelFile& file, StepExecutor& executor,
-                    const LoadedModel& model);
+absl::Status WarmUp(const Flags& flags, const HostLimits& limits, const ModelFile& file,
+                    StepExecutor& executor, const LoadedModel& model);
 
-absl::Status LoadModels(const Flags& flags, StepExecutor& executor, ModelRegistry& models) {
+absl::Status LoadModels(const Flags& flags, const HostLimits& limits, StepExecutor& executor,
+                        ModelRegistry& models) {
   for (const std::string& name_or_file : flags.models) {
     const absl::StatusOr<ModelFile> file = FindModelFile(name_or_file, flags.model_dir);
     if (!file.ok()) return file.status();
@@ -105,18 +108,20 @@ absl::Status LoadModels(const Flags& flags, StepExecutor& executor, ModelRegistr
         file->name, info.preconditioning, info.architecture, info.width, info.height, info.channels,
         info.num_classes, info.num_skips, info.parameter_count, Name(info.form.kernels),
         Name(info.form.precision), info.sha256);
-    if (absl::Status warm = WarmUp(flags, *file, executor, **model); !warm.ok()) return warm;
+    if (absl::Status warm = WarmUp(flags, limits, *file, executor, **model); !warm.ok())
+      return warm;
     if (absl::Status added = models.Add(*std::move(model)); !added.ok()) return added;
   }
   return absl::OkStatus();
 }
 
 // Warms the model up and says how long its evaluations take.
-absl::Status WarmUp(const Flags& flags, const ModelFile& file, StepExecutor& executor,
-                    const LoadedModel& model) {
+absl::Status WarmUp(const Flags& flags, const HostLimits& limits, const ModelFile& file,
+                    StepExecutor& executor, const LoadedModel& model) {
   const ProfileCache cache(
-      file.path, absl::StrCat(SKIPSTREAM_VERSION, " ", flags.device, " ", flags.threads,
-                              flags.deterministic ? " deterministic" : "", DescribeProcessor()));
+      file.path, absl::StrCat(SKIPSTREAM_VERSION, " ", flags.device, " ", flags.threads, " of ",
+                              limits.processors, flags.deterministic ? " deterministic" : "",
+                              DescribeProcessor()));
   const absl::StatusOr<WarmUpResult> warm =
       WarmUpModel(executor, model, absl::Seconds(flags.warmup_budget), cache);
   if (!warm.ok()) return warm.status();
@@ -135,9 +140,10 @@ absl::Status WarmUp(const Flags& flags, const ModelFile& file, StepExecutor& exe
 }
 
 // Images in flight, by what their registers take.
-int ChooseSlots(const Flags& flags, const ModelRegistry& models, const StepExecutor& executor) {
+int ChooseSlots(const Flags& flags, const HostLimits& limits, const ModelRegistry& models,
+                const StepExecutor& executor) {
   if (flags.slots != 0) return executor.num_slots();
-  constexpr int64_t kMemory = int64_t{1} << 30;
+  const int64_t memory = SlotBytes(limits);
   int64_t largest = 1;
   for (const auto& model : models.List()) {
     const NetworkInfo& info = model->info();
@@ -147,7 +153,30 @@ int ChooseSlots(const Flags& flags, const ModelRegistry& models, const StepExecu
                                     static_cast<int64_t>(sizeof(double)));
   }
   const int devices = executor.num_slots() / kMaxAutomaticSlots;
-  return devices * static_cast<int>(std::clamp<int64_t>(kMemory / largest, 4, kMaxAutomaticSlots));
+  return devices * static_cast<int>(std::clamp<int64_t>(memory / largest, 4, kMaxAutomaticSlots));
+}
+
+// Memory of this process, models included. 0 without /proc.
+int64_t ResidentBytes() {
+  std::ifstream file("/proc/self/statm");
+  int64_t total = 0;
+  int64_t resident = 0;
+  file >> total >> resident;
+  return file ? resident * sysconf(_SC_PAGESIZE) : 0;
+}
+
+// Chooses what follows from the memory and says so.
+void ChooseMemory(const HostLimits& limits, Flags& flags) {
+  if (flags.admission.max_bytes == 0) {
+    flags.admission.max_bytes = RequestBytes(limits, ResidentBytes());
+  }
+  const auto mebibytes = [](int64_t bytes) { return bytes >> 20; };
+  spdlog::info(
+      "memory {} MiB ({}), processors {} ({}): {} threads, {} MiB for requests and results, {} MiB "
+      "for kept results, {} MiB for what arrives and leaves",
+      mebibytes(limits.memory_bytes), limits.memory_source, limits.processors,
+      limits.processors_source, flags.threads, mebibytes(flags.admission.max_bytes),
+      flags.result_cache_mb, mebibytes(TransportBytes(limits)));
 }
 
 int64_t ChooseMaxEvaluations(const Flags& flags, const ModelRegistry& models) {
@@ -251,7 +280,8 @@ void Drain(Server& server, absl::Duration timeout) {
   }
 }
 
-absl::Status Serve(Flags flags, LogOutput& log_output, const EventLog& log, Signals& signals) {
+absl::Status Serve(Flags flags, const HostLimits& limits, LogOutput& log_output,
+                   const EventLog& log, Signals& signals) {
   // Objects in the order of their lives: what comes later uses what comes before.
   const absl::StatusOr<std::unique_ptr<Security>> security =
       Security::Load({.tls_cert = flags.tls_cert,
@@ -280,12 +310,14 @@ absl::Status Serve(Flags flags, LogOutput& log_output, const EventLog& log, Sign
                         absl::StrCat("--device ", flags.device, ": ", executor.status().message()));
   }
   ModelRegistry models(&metrics.models);
-  if (absl::Status status = LoadModels(flags, **executor, models); !status.ok()) return status;
+  if (absl::Status status = LoadModels(flags, limits, **executor, models); !status.ok())
+    return status;
 
+  ChooseMemory(limits, flags);
   flags.admission.max_evaluations = ChooseMaxEvaluations(flags, models);
   Engine::Options engine_options = {
       .max_batch = flags.max_batch == 0 ? 0 : (*executor)->max_batch(),
-      .max_slots = ChooseSlots(flags, models, **executor)};
+      .max_slots = ChooseSlots(flags, limits, models, **executor)};
   if (!flags.auth_file.empty()) {  // there may be several tenants
     flags.admission.reserved_for_others = kReservedForOthers;
     engine_options.scheduler.reserved_slots =
@@ -298,7 +330,9 @@ absl::Status Serve(Flags flags, LogOutput& log_output, const EventLog& log, Sign
       Server::Start({.listen = flags.listen,
                      .version = SKIPSTREAM_VERSION,
                      .limits = flags.limits,
+                     .max_connections = MaxConnections(limits, !flags.tls_cert.empty()),
                      .encode_threads = flags.encode_threads,
+                     .max_transport_bytes = static_cast<size_t>(TransportBytes(limits)),
                      .results = {.max_bytes = static_cast<size_t>(flags.result_cache_mb) << 20,
                                  .keep = absl::Seconds(flags.result_cache_seconds)},
                      .write_timeout = absl::Seconds(flags.write_timeout),
@@ -344,7 +378,9 @@ int Main(int argc, char** argv, LogOutput& log_output) {
   RaiseDescriptorLimit();
   Signals signals;
 
+  const HostLimits limits = FindHostLimits(AffinityOfThisProcess());
   Flags flags;
+  SetHostDefaults(limits, flags);
   CLI::App app("Generates images with skip-tuned diffusion models over gRPC.", "skipstream-server");
   DefineFlags(app, flags);
   try {
@@ -354,7 +390,7 @@ int Main(int argc, char** argv, LogOutput& log_output) {
   }
 
   const EventLog log = StartLogging(flags, log_output);
-  const absl::Status status = Serve(flags, log_output, log, signals);
+  const absl::Status status = Serve(flags, limits, log_output, log, signals);
   if (!status.ok()) {
     spdlog::error("{}", std::string(status.message()));
     return 1;

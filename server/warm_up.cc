@@ -1,8 +1,5 @@
 #include "server/warm_up.h"
 
-#include <unistd.h>
-
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <system_error>
@@ -10,6 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/files.h"
 #include "model/network_form.h"
 #include "nlohmann/json.hpp"
 
@@ -18,7 +16,8 @@ namespace {
 
 // A size that now takes less than this part of the cached time was not measured in peace.
 constexpr double kClearlyFaster = 0.7;
-constexpr size_t kMaxFileBytes = size_t{64} << 10;
+constexpr size_t kMaxProfileBytes = size_t{64} << 10;
+constexpr double kLongestMilliseconds = 3'600'000;
 
 }  // namespace
 
@@ -34,18 +33,19 @@ std::string ProfileCache::KeyOf(const LoadedModel& model) const {
 
 std::vector<BucketTiming> ProfileCache::Read(const LoadedModel& model, int max_batch) const {
   std::error_code error;
-  const auto size = std::filesystem::file_size(path_, error);
-  if (error || size > kMaxFileBytes) return {};
-  std::ifstream file(path_);
-  const nlohmann::json json = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
+  if (!std::filesystem::is_regular_file(path_, error)) return {};
+  const absl::StatusOr<std::string> text = ReadFile(path_, kMaxProfileBytes);
+  if (!text.ok()) return {};
+  const nlohmann::json json = nlohmann::json::parse(*text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object() || json.value("key", nlohmann::json()) != KeyOf(model)) return {};
   const nlohmann::json times = json.value("milliseconds", nlohmann::json());
   const std::vector<int> buckets = CostModel(max_batch).Buckets();
   if (!times.is_array() || times.size() != buckets.size()) return {};
   std::vector<BucketTiming> profile;
   for (size_t i = 0; i < buckets.size(); ++i) {
-    if (!times[i].is_number()) return {};
-    profile.push_back({buckets[i], absl::Milliseconds(times[i].get<double>())});
+    const double milliseconds = times[i].is_number() ? times[i].get<double>() : 0.0;
+    if (!(milliseconds > 0.0 && milliseconds < kLongestMilliseconds)) return {};
+    profile.push_back({buckets[i], absl::Milliseconds(milliseconds)});
   }
   return profile;
 }
@@ -57,17 +57,11 @@ absl::Status ProfileCache::Write(const LoadedModel& model,
     times.push_back(absl::ToDoubleMilliseconds(bucket.duration));
   }
   const nlohmann::json json = {{"key", KeyOf(model)}, {"milliseconds", times}};
-  const std::string part = absl::StrCat(path_, ".", getpid());
-  std::ofstream file(part);
-  file << json.dump(1) << "\n";
-  file.close();
   std::error_code error;
-  if (file.good()) {
-    std::filesystem::rename(part, path_, error);
-    if (!error) return absl::OkStatus();
+  if (std::filesystem::exists(path_, error) && !std::filesystem::is_regular_file(path_, error)) {
+    return absl::UnavailableError(absl::StrCat("cannot write ", path_, ": it is no regular file"));
   }
-  std::filesystem::remove(part, error);
-  return absl::UnavailableError(absl::StrCat("cannot write ", path_));
+  return FileWriter().Write(path_, json.dump(1) + "\n");
 }
 
 absl::StatusOr<WarmUpResult> WarmUpModel(StepExecutor& executor, const LoadedModel& model,

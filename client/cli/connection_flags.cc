@@ -5,7 +5,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "client/cli/files.h"
+#include "base/files.h"
 
 namespace skipstream::cli {
 namespace {

@@ -9,10 +9,10 @@
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/files.h"
 #include "client/cc/pending_images.h"
 #include "client/cc/request_id.h"
 #include "client/cli/enum_words.h"
-#include "client/cli/files.h"
 #include "client/cli/request_file.h"
 
 namespace skipstream::cli {

@@ -1,6 +1,5 @@
 #include "client/cli/output.h"
 
-#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,24 +9,10 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "base/files.h"
 #include "client/cli/user_errors.h"
 
 namespace skipstream::cli {
-
-int WriteAll(int fd, absl::string_view data) {
-  while (!data.empty()) {
-    const ssize_t written = write(fd, data.data(), data.size());
-    if (written >= 0) {
-      data.remove_prefix(static_cast<size_t>(written));
-    } else if (errno == EAGAIN) {
-      pollfd ready = {.fd = fd, .events = POLLOUT, .revents = 0};
-      poll(&ready, 1, -1);
-    } else if (errno != EINTR) {
-      return errno;
-    }
-  }
-  return 0;
-}
 
 absl::Status WriteOutput(absl::string_view data) {
   const int error = WriteAll(STDOUT_FILENO, data);

@@ -7,9 +7,6 @@
 
 namespace skipstream::cli {
 
-// Writes all of `data` to a file descriptor, also to one that does not block. Returns 0 or errno.
-int WriteAll(int fd, absl::string_view data);
-
 // Writes to standard output at once, so that nothing is lost unnoticed when the command ends.
 absl::Status WriteOutput(absl::string_view data);
 

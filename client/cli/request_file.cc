@@ -5,7 +5,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "client/cli/files.h"
+#include "base/files.h"
 #include "client/cli/image_codec.h"
 
 namespace skipstream::cli {

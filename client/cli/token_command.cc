@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "base/files.h"
 #include "client/cli/commands.h"
 #include "client/cli/flag_helpers.h"
 #include "client/cli/message_json.h"

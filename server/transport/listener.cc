@@ -78,12 +78,13 @@ absl::StatusOr<UniqueFd> ListenOn(const addrinfo& info, bool both_families) {
   return fd;
 }
 
-// The first descriptor number that is not for connections.
-int DescriptorLimit() {
+// The first descriptor number that is not for connections, if there may be so many of them.
+int DescriptorLimit(int max_connections) {
   rlimit limits = {};
   if (getrlimit(RLIMIT_NOFILE, &limits) != 0) return kMaxDescriptors;
   const auto limit = static_cast<int>(std::min<rlim_t>(limits.rlim_cur, kMaxDescriptors));
-  return limit - std::min(kReservedDescriptors, limit / 4);
+  return std::min(limit - std::min(kReservedDescriptors, limit / 4),
+                  max_connections + kReservedDescriptors);
 }
 
 }  // namespace
@@ -100,8 +101,8 @@ void RaiseDescriptorLimit() {
 }
 
 absl::StatusOr<std::unique_ptr<Listener>> Listener::Open(const std::string& address,
-                                                         const EventLog& log) {
-  std::unique_ptr<Listener> listener(new Listener(log));
+                                                         int max_connections, const EventLog& log) {
+  std::unique_ptr<Listener> listener(new Listener(max_connections, log));
   if (absl::Status status = listener->Bind(address); !status.ok()) {
     return absl::UnavailableError(
         absl::StrCat("cannot listen on ", address, ": ", status.message()));
@@ -172,7 +173,7 @@ bool Listener::Accept(int listening) {
       log_.Warn("connection refused", {{"reason", why}, {"not_logged", *unwritten}});
     }
   };
-  const int limit = DescriptorLimit();
+  const int limit = DescriptorLimit(max_connections_);
   for (int i = 0; i < kMaxAtATime; ++i) {
     UniqueFd fd(accept4(listening, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!fd) {

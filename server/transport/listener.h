@@ -52,8 +52,9 @@ class Listener {
   // On every address `address` (HOST:PORT) stands for; port 0 picks a free one, 0.0.0.0 and [::]
   // mean all of IPv4 and IPv6. Unavailable, with the address and the reason, if that cannot be.
   // `log` outlives the listener.
+  // At most `max_connections` are open at a time.
   static absl::StatusOr<std::unique_ptr<Listener>> Open(const std::string& address,
-                                                        const EventLog& log);
+                                                        int max_connections, const EventLog& log);
   ~Listener();
 
   int port() const { return port_; }
@@ -63,7 +64,8 @@ class Listener {
   void Start(std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor);
 
  private:
-  explicit Listener(const EventLog& log) : log_(log) {}
+  Listener(int max_connections, const EventLog& log)
+      : max_connections_(max_connections), log_(log) {}
 
   absl::Status Bind(const std::string& address);
   absl::Status Add(const addrinfo& info, bool both_families);
@@ -72,6 +74,7 @@ class Listener {
   // left.
   bool Accept(int listening);
 
+  const int max_connections_;
   const EventLog& log_;
   LogLimiter log_limiter_{/*max_lines=*/1, /*interval=*/absl::Seconds(10)};
   std::vector<UniqueFd> sockets_;

@@ -98,7 +98,7 @@ class Server::Impl {
 
   absl::Status Listen(const Options& options) {
     absl::StatusOr<std::unique_ptr<Listener>> listener =
-        Listener::Open(options.listen, dependencies_.log);
+        Listener::Open(options.listen, options.max_connections, dependencies_.log);
     if (!listener.ok()) return listener.status();
     grpc::EnableDefaultHealthCheckService(true);
     grpc::ServerBuilder builder;

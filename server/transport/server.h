@@ -34,6 +34,8 @@ class Server {
     std::string listen = "0.0.0.0:50051";  // HOST:PORT; port 0 picks a free one
     std::string version;                   // as told to clients and written into pictures
     RequestLimits limits = {};
+    // Connections beyond are closed at once.
+    int max_connections = 16'384;
     int encode_threads = 1;
     // Per call: finished events that wait for a slow reader. Past it the call is
     // RESOURCE_EXHAUSTED.

@@ -6,7 +6,7 @@
 #include <fstream>
 
 #include "client/cli/enum_words.h"
-#include "client/cli/files.h"
+#include "base/files.h"
 #include "client/cli/generate_job.h"
 #include "client/cli/help_formatter.h"
 #include "client/cli/list_parser.h"

@@ -11,7 +11,7 @@
 
 #include "absl/base/config.h"
 #include "absl/strings/str_cat.h"
-#include "client/cli/files.h"
+#include "base/files.h"
 #include "client/cli/image_codec.h"
 #include "client/cli/interrupt.h"
 #include "tests/client/fake_server.h"

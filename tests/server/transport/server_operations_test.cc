@@ -180,7 +180,7 @@ TEST(ServerTest, ListensOnWhateverTheAddressStandsFor) {
 TEST(ServerTest, AnAddressThatIsNoneIsAnErrorThatNamesIt) {
   const RecordingLog log;
   for (const char* address : {"192.0.2.1:0", "127.0.0.1"}) {  // nobody's; without a port
-    const absl::Status status = Listener::Open(address, log.log()).status();
+    const absl::Status status = Listener::Open(address, /*max_connections=*/16, log.log()).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << address;
     EXPECT_THAT(std::string(status.message()), HasSubstr(address));
   }

@@ -1,5 +1,5 @@
-// Checks the files that the command writes: links, devices, modes, failures.
-#include "client/cli/files.h"
+// Checks the files that programs write: links, devices, modes, failures.
+#include "base/files.h"
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
@@ -15,7 +15,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "tests/testing/temporary_directory.h"
 
-namespace skipstream::cli {
+namespace skipstream {
 namespace {
 
 namespace fs = std::filesystem;
@@ -104,6 +104,14 @@ TEST_F(FilesTest, LinksAreFollowedAlsoToWhatIsNotThereYet) {
   }
   fs::create_symlink("loop", File("loop"));
   EXPECT_FALSE(Write(File("loop"), "3").ok());
+}
+
+TEST_F(FilesTest, TheOtherNamesOfAFileGetTheNewContentsToo) {
+  ASSERT_TRUE(Write(File("file"), "old").ok());
+  fs::create_hard_link(File("file"), File("other"));
+  ASSERT_TRUE(Write(File("file"), "new").ok());
+  EXPECT_EQ(*ReadFile(File("other")), "new");
+  EXPECT_EQ(fs::hard_link_count(File("file")), 2);
 }
 
 TEST_F(FilesTest, AReplacedFileKeepsItsModeAndOwnerANewOneFollowsTheUmask) {
@@ -202,4 +210,4 @@ TEST(ByteOrderMarkTest, IsSkippedAtTheBeginningOnly) {
 }
 
 }  // namespace
-}  // namespace skipstream::cli
+}  // namespace skipstream

@@ -1,6 +1,5 @@
-// Reading and writing files, with errors a person can act on.
-#ifndef SKIPSTREAM_CLIENT_CLI_FILES_H_
-#define SKIPSTREAM_CLIENT_CLI_FILES_H_
+#ifndef SKIPSTREAM_BASE_FILES_H_
+#define SKIPSTREAM_BASE_FILES_H_
 
 #include <cstdint>
 #include <mutex>
@@ -10,7 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
-namespace skipstream::cli {
+namespace skipstream {
 
 // The most that is read of a file: more than any image of a server has.
 inline constexpr uint64_t kMaxFileBytes = 64 << 20;
@@ -18,6 +17,9 @@ inline constexpr uint64_t kMaxFileBytes = 64 << 20;
 // InvalidArgument for a folder and for more than `max_bytes`, of which no more is read: a device or
 // a pipe may have no end.
 absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t max_bytes = kMaxFileBytes);
+
+// Writes all of `data` to a file descriptor, also to one that does not block. Returns 0 or errno.
+int WriteAll(int fd, absl::string_view data);
 
 // Removes the byte order mark (EF BB BF) that some editors put before text.
 void SkipByteOrderMark(std::string& text);
@@ -32,7 +34,8 @@ absl::Status CheckFolderOf(const std::string& path);
 // yet: the name has either what it had before or all of the data. Symbolic links are followed.
 // Mode and, where the system permits it, owner and group of a replaced file stay. Where no
 // temporary file can be made or take its place (a folder that is not writable, a file mounted by
-// itself), the old file is overwritten, as cp does. Devices, pipes and open descriptors
+// itself), and where the file has other names (hard links), the old file is overwritten, as cp
+// does. Devices, pipes and open descriptors
 // (/dev/stdout, /dev/fd/N) are written to as they are; a named pipe has five seconds to get a
 // reader.
 class FileWriter {
@@ -52,6 +55,6 @@ class FileWriter {
   bool abandoned_ = false;  // guarded by mutex_
 };
 
-}  // namespace skipstream::cli
+}  // namespace skipstream
 
-#endif  // SKIPSTREAM_CLIENT_CLI_FILES_H_
+#endif  // SKIPSTREAM_BASE_FILES_H_

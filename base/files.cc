@@ -1,7 +1,8 @@
-#include "client/cli/files.h"
+#include "base/files.h"
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
@@ -21,9 +22,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "client/cli/output.h"
 
-namespace skipstream::cli {
+namespace skipstream {
 namespace {
 
 namespace fs = std::filesystem;
@@ -133,6 +133,21 @@ struct FileWriter::Target {
   }
 };
 
+int WriteAll(int fd, absl::string_view data) {
+  while (!data.empty()) {
+    const ssize_t written = write(fd, data.data(), data.size());
+    if (written >= 0) {
+      data.remove_prefix(static_cast<size_t>(written));
+    } else if (errno == EAGAIN) {
+      pollfd ready = {.fd = fd, .events = POLLOUT, .revents = 0};
+      poll(&ready, 1, -1);
+    } else if (errno != EINTR) {
+      return errno;
+    }
+  }
+  return 0;
+}
+
 absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t max_bytes) {
   std::error_code error;
   if (fs::is_directory(path, error)) {
@@ -204,6 +219,7 @@ int FileWriter::Replace(const Target& target, absl::string_view data) {
   // A file that nobody may write to is not replaced either.
   const char* name = target.path.c_str();
   if (target.old && faccessat(AT_FDCWD, name, W_OK, AT_EACCESS) != 0) return errno;
+  if (target.old && target.old->st_nlink > 1) return Overwrite(target.path, data);
   const int fd = MakeTemporary(FolderOf(target.path), target.old ? kOwnerOnly : kNewFile);
   if (fd < 0) {
     const bool not_here = errno == EACCES || errno == EPERM || errno == EROFS;
@@ -229,4 +245,4 @@ void FileWriter::Abandon() {
   if (!temporary_.empty()) unlink(temporary_.c_str());
 }
 
-}  // namespace skipstream::cli
+}  // namespace skipstream
