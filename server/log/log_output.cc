@@ -11,48 +11,23 @@
 #include <mutex>
 #include <sstream>
 #include <string>
-#include <string_view>
 
 namespace skipstream {
 namespace {
 
-std::string_view ColourOf(spdlog::level::level_enum level) {
-  switch (level) {
-    case spdlog::level::debug:
-      return "\033[36m";
-    case spdlog::level::info:
-      return "\033[32m";
-    case spdlog::level::warn:
-      return "\033[33m\033[1m";
-    case spdlog::level::err:
-      return "\033[31m\033[1m";
-    default:
-      return "\033[1m\033[41m";
-  }
-}
-
 class LineSink final : public spdlog::sinks::base_sink<std::mutex> {
  public:
-  LineSink(std::function<void(std::string)> write, bool coloured)
-      : write_(std::move(write)), coloured_(coloured) {}
+  explicit LineSink(std::function<void(std::string)> write) : write_(std::move(write)) {}
 
  private:
   void sink_it_(const spdlog::details::log_msg& message) override {
     spdlog::memory_buf_t formatted;
-    message.color_range_start = 0;
-    message.color_range_end = 0;
     formatter_->format(message, formatted);
-    std::string line(formatted.data(), formatted.size());
-    if (coloured_ && message.color_range_end > message.color_range_start) {
-      line.insert(message.color_range_end, "\033[m");
-      line.insert(message.color_range_start, ColourOf(message.level));
-    }
-    write_(std::move(line));
+    write_(std::string(formatted.data(), formatted.size()));
   }
   void flush_() override {}
 
   const std::function<void(std::string)> write_;
-  const bool coloured_;
 };
 
 std::string DescribeGap(LogFormat format, int64_t dropped) {
@@ -78,7 +53,7 @@ LogOutput::LogOutput()
 }
 
 spdlog::sink_ptr LogOutput::NewSink() const {
-  return std::make_shared<LineSink>(writer_.Writing(), isatty(STDERR_FILENO) == 1);
+  return std::make_shared<LineSink>(writer_.Writing());
 }
 
 }  // namespace skipstream

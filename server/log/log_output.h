@@ -19,8 +19,7 @@ class LogOutput {
  public:
   LogOutput();
 
-  // A sink for one logger, with levels in colour if standard error is a terminal. May outlive this
-  // object.
+  // A sink for one logger. May outlive this object.
   spdlog::sink_ptr NewSink() const;
 
   // The form of the line that says how many lines were dropped. kText until it is called.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,16 @@ def closing(redirections: str, *arguments: str | Path) -> list[str]:
     return ["sh", "-c", f'exec "$@" {redirections}', "sh", *map(str, arguments)]
 
 
+@contextlib.contextmanager
+def ending(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """Ends the process whatever the test finds."""
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
 def descriptor(pid: int, number: int) -> str:
     try:
         return os.readlink(f"/proc/{pid}/fd/{number}")
@@ -28,7 +40,7 @@ def descriptor(pid: int, number: int) -> str:
 
 def test_no_file_or_socket_of_the_server_gets_a_standard_descriptor() -> None:
     command = closing("<&- >&- 2>&-", binary("skipstream-server"), *SERVER_FLAGS)
-    with subprocess.Popen(command) as server:
+    with ending(subprocess.Popen(command)) as server:
         wait_until(
             lambda: any("socket:" in descriptor(server.pid, n) for n in range(3, 64)),
             "it listens",
@@ -62,7 +74,9 @@ def full_pipe() -> tuple[int, int]:
 def test_a_server_whose_output_nobody_reads_drains(unread: tuple[str, ...]) -> None:
     pipes = {name: full_pipe() for name in unread}
     outputs = {name: pipes[name][1] if name in pipes else subprocess.DEVNULL for name in unread}
-    with subprocess.Popen([binary("skipstream-server"), *SERVER_FLAGS], **outputs) as server:
+    with ending(
+        subprocess.Popen([binary("skipstream-server"), *SERVER_FLAGS], **outputs)
+    ) as server:
         wait_until(
             lambda: any("socket:" in descriptor(server.pid, n) for n in range(3, 64)),
             "it listens",
