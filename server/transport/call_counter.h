@@ -22,7 +22,7 @@ class CallCounter {
   }
   // Blocks until there are none or `timeout` has passed; returns how many there are.
   int WaitForNone(absl::Duration timeout) {
-    // Bounded, so that std::chrono can add it to the time of day.
+    // Bounded, so that std::chrono can add it to the time.
     const auto wait = absl::ToChronoNanoseconds(std::min(timeout, absl::Hours(24)));
     std::unique_lock lock(mutex_);
     none_.wait_for(lock, wait, [this] { return calls_ == 0; });

@@ -221,3 +221,17 @@ def test_probes_ask_for_health_services_that_exist() -> None:
     assert services["startupProbe"]["service"] == "liveness"
     assert services["livenessProbe"]["service"] == "liveness"
     assert services["readinessProbe"]["service"] == "readiness"
+
+
+def test_no_manifest_sets_a_bound_on_memory_that_its_limit_does_not_hold() -> None:
+    (container,) = kubernetes_objects()[0]["spec"]["template"]["spec"]["containers"]
+    service = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["server"]
+    # Without these flags the server takes its bounds from the limit itself.
+    for arguments in (container["args"], service["command"]):
+        for flag in ("--max_bytes", "--result_cache_mb", "--slots"):
+            assert not any(argument.startswith(flag) for argument in arguments), flag
+    assert container["resources"]["limits"]["memory"] == "2Gi"
+    # Processors are not limited: then threads would be as many as the node has.
+    assert "cpu" in container["resources"]["limits"] or any(
+        argument.startswith("--threads=") for argument in container["args"]
+    )

@@ -10,6 +10,16 @@ from pathlib import Path
 import pytest
 import skipstream
 from harness import BUILD, PATIENCE, Server, wait_until
+from soak.http2 import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    Connection,
+    frame,
+    header_block,
+    message,
+)
 
 HOUR = 3600
 
@@ -55,7 +65,7 @@ def test_requests_and_metrics_do_not_notice(stepped: SteppedServer, seconds: int
     calls = [threading.Thread(target=generate, args=(limit,)) for limit in (300.0, None)]
     for call in calls:
         call.start()
-    wait_until(lambda: server.metrics().value("slots_in_use") > 0, "both are being made")
+    wait_until(lambda: server.metrics().value("slots_in_use") == 4, "both are being made")
     stepped.step(seconds)
     for call in calls:
         call.join(PATIENCE)
@@ -64,5 +74,18 @@ def test_requests_and_metrics_do_not_notice(stepped: SteppedServer, seconds: int
     metrics = server.metrics()
     for name in ("queue_seconds_sum", "request_duration_seconds_sum"):
         assert 0 <= metrics.value(name) < 2 * PATIENCE, name
-    # What was accepted before the step is not kept waiting by what comes after it.
     generate(300.0)
+
+
+def test_a_deadline_centuries_away_is_none(stepped: SteppedServer) -> None:
+    server = stepped.server
+    body = skipstream.make_request(nfe=1, solver="euler").SerializeToString()
+    for timeout in ("2562047H", "99999999H", "99999999S"):
+        connection = Connection(server.target)
+        field = b"\x00\x0cgrpc-timeout" + bytes((len(timeout),)) + timeout.encode()
+        connection.send(frame(HEADERS, END_HEADERS, 1, header_block() + field))
+        connection.send(frame(DATA, END_STREAM, 1, message(body)))
+        while not connection.streams_ended:
+            connection.read(wait=PATIENCE)
+        connection.close()
+    assert server.metrics().value("requests_total", code="OK") == 3
