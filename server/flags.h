@@ -12,7 +12,6 @@
 #include <thread>
 #include <vector>
 
-#include "absl/status/statusor.h"
 #include "model/network_form.h"
 #include "server/engine/admission.h"
 #include "server/log/event_log.h"
@@ -50,14 +49,6 @@ struct Flags {
   LogFormat log_format = LogFormat::kText;
   spdlog::level::level_enum log_level = spdlog::level::info;
 };
-
-struct HostAndPort {
-  std::string host;
-  int port = 0;
-};
-
-// InvalidArgument unless it is HOST:PORT.
-absl::StatusOr<HostAndPort> ParseAddress(const std::string& address);
 
 // Registers every flag, with its environment variable and its range; parsing fills `flags`, which
 // outlives `app`.
