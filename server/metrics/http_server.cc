@@ -108,7 +108,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   void OnRead(error_code error) {
     if (!place_) return;
-    // Whatever goes wrong, such as memory that is short, costs this connection only.
+    // Any failure, such as memory that is short, costs this connection only.
     absl::Cleanup close = [this] { Close(); };
     if (error && !IsMalformed(error)) return;
     if (error) {
