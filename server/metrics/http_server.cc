@@ -160,8 +160,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     if (keep_alive) {
       Read();
     } else {
-      stream_.socket().shutdown(tcp::socket::shutdown_send, error);
-      if (error) return;
+      if (stream_.socket().shutdown(tcp::socket::shutdown_send, error)) return;
       Progress();
       Discard();
     }
@@ -235,32 +234,41 @@ class MetricsHttpServer::Impl {
   };
 
   void Run() {
-    while (!io_.stopped()) {
-      try {
-        io_.run();
-      } catch (const std::exception&) {  // cost the connection that it belongs to
-      }
+    while (!RunUntilFailure()) {
+    }
+  }
+
+  // False if there was a failure, which has cost the connection that it belongs to; true at the
+  // end.
+  bool RunUntilFailure() {
+    try {
+      io_.run();
+      return true;
+    } catch (const std::exception&) {
+      return false;
     }
   }
 
   void Accept(Acceptor& acceptor) {
     acceptor.socket.async_accept([this, &acceptor](error_code error, tcp::socket socket) {
       if (error == asio::error::operation_aborted) return;
-      try {
-        if (!error) Add(std::move(socket));
-      } catch (const std::exception&) {  // costs this connection
-      }
-      if (!error || CloseLongestIdle()) return Accept(acceptor);
-      // There is no descriptor for the connection, and none here to be had.
+      if ((!error && Add(std::move(socket))) || CloseLongestIdle()) return Accept(acceptor);
+      // There is no descriptor or memory for the connection, and none here to be had.
       acceptor.pause.expires_after(kPause);
       acceptor.pause.async_wait([this, &acceptor](error_code) { Accept(acceptor); });
     });
   }
 
-  void Add(tcp::socket socket) {
-    if (connections_.size() >= options_.max_connections) CloseLongestIdle();
-    std::make_shared<Connection>(std::move(socket), connections_, exposition_, options_.timeout)
-        ->Start();
+  // False if there is no memory for it.
+  bool Add(tcp::socket socket) {
+    try {
+      if (connections_.size() >= options_.max_connections) CloseLongestIdle();
+      std::make_shared<Connection>(std::move(socket), connections_, exposition_, options_.timeout)
+          ->Start();
+      return true;
+    } catch (const std::exception&) {
+      return false;
+    }
   }
 
   // False if there is no connection.

@@ -43,7 +43,7 @@ std::string HostAndPort::ToString() const {
 }
 
 absl::StatusOr<HostAndPort> ParseAddress(const std::string& address) {
-  const absl::Status invalid = absl::InvalidArgumentError(
+  absl::Status invalid = absl::InvalidArgumentError(
       absl::StrCat("must be HOST:PORT with a port between 0 and 65535 (0 picks a free one), got '",
                    address, "'"));
   const size_t colon = address.rfind(':');

@@ -16,7 +16,6 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-using ::testing::SizeIs;
 
 std::string Message(const absl::Status& status) { return std::string(status.message()); }
 
