@@ -47,7 +47,7 @@ LABEL org.opencontainers.image.title="Skipstream" \
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends \
-        libabsl20220623 libgrpc++1.51 libprometheus-cpp-core1.0 libprometheus-cpp-pull1.0 \
+        libabsl20220623 libgrpc++1.51 libprometheus-cpp-core1.0 \
         libprotobuf32 libspdlog1.10 libspng0 libwebp7 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin \

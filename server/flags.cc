@@ -4,11 +4,11 @@
 #include <map>
 #include <system_error>
 
-#include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "server/engine/scheduler.h"
+#include "server/net/address.h"
 
 namespace skipstream {
 namespace {
@@ -43,20 +43,6 @@ std::vector<std::string> Keys(const std::map<std::string, T>& map) {
 }
 
 }  // namespace
-
-absl::StatusOr<HostAndPort> ParseAddress(const std::string& address) {
-  const size_t colon = address.rfind(':');
-  HostAndPort result;
-  if (colon == std::string::npos || colon == 0 ||
-      !absl::SimpleAtoi(address.substr(colon + 1), &result.port) || result.port < 0 ||
-      result.port > 65535) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "must be HOST:PORT with a port between 0 and 65535 (0 picks a free one), got '", address,
-        "'"));
-  }
-  result.host = address.substr(0, colon);
-  return result;
-}
 
 void SetHostDefaults(const HostLimits& limits, Flags& flags) {
   flags.threads = limits.processors;

@@ -10,7 +10,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/status/statusor.h"
 #include "model/network_form.h"
 #include "server/engine/admission.h"
 #include "server/host_limits.h"
@@ -52,14 +51,6 @@ struct Flags {
 
 // Sets the defaults that depend on the machine and its limits. Before DefineFlags.
 void SetHostDefaults(const HostLimits& limits, Flags& flags);
-
-struct HostAndPort {
-  std::string host;
-  int port = 0;
-};
-
-// InvalidArgument unless it is HOST:PORT.
-absl::StatusOr<HostAndPort> ParseAddress(const std::string& address);
 
 // Registers every flag, with its environment variable and its range; parsing fills `flags`, which
 // outlives `app`.

@@ -36,8 +36,8 @@
 #include "model/cuda/executor_on.h"
 #include "model/network_form.h"
 #include "model/torch/torch_executor.h"
-#include "prometheus/exposer.h"
 #include "prometheus/registry.h"
+#include "prometheus/text_serializer.h"
 #include "server/engine/admission.h"
 #include "server/engine/clock.h"
 #include "server/engine/engine_thread.h"
@@ -46,7 +46,9 @@
 #include "server/host_limits.h"
 #include "server/log/event_log.h"
 #include "server/log/log_output.h"
+#include "server/metrics/http_server.h"
 #include "server/metrics/metrics.h"
+#include "server/net/listening_sockets.h"
 #include "server/transport/listener.h"
 #include "server/transport/log_limiter.h"
 #include "server/transport/model_reference.h"
@@ -280,9 +282,25 @@ void Drain(Server& server, absl::Duration timeout) {
   }
 }
 
+absl::StatusOr<ListeningSockets> BindFlag(const std::string& flag, const std::string& address) {
+  absl::StatusOr<ListeningSockets> sockets = ListeningSockets::Bind(address);
+  if (sockets.ok()) return sockets;
+  return absl::Status(sockets.status().code(),
+                      absl::StrCat(flag, ": ", sockets.status().message()));
+}
+
 absl::Status Serve(Flags flags, const HostLimits& limits, LogOutput& log_output,
                    const EventLog& log, Signals& signals) {
   // Objects in the order of their lives: what comes later uses what comes before.
+  // Ports first: an address that cannot be had is reported before models are loaded.
+  absl::StatusOr<ListeningSockets> listen = BindFlag("--listen", flags.listen);
+  if (!listen.ok()) return listen.status();
+  absl::StatusOr<ListeningSockets> metrics_listen =
+      BindFlag("--metrics_listen", flags.metrics_listen);
+  if (!metrics_listen.ok()) return metrics_listen.status();
+  const std::string addresses =
+      absl::StrCat("listening on ", listen->address().ToString(), "\nmetrics on http://",
+                   metrics_listen->address().ToString(), "/metrics\n");
   const absl::StatusOr<std::unique_ptr<Security>> security =
       Security::Load({.tls_cert = flags.tls_cert,
                       .tls_key = flags.tls_key,
@@ -293,10 +311,14 @@ absl::Status Serve(Flags flags, const HostLimits& limits, LogOutput& log_output,
   if (!security.ok()) return security.status();
   signals.SetReload([&security = **security] { security.ReloadSoon(); });
   const absl::Cleanup forget_security = [&signals] { signals.SetReload(nullptr); };
-  const auto registry = std::make_shared<prometheus::Registry>();
-  ServerMetrics metrics(*registry, SKIPSTREAM_VERSION);
+  prometheus::Registry registry;
+  ServerMetrics metrics(registry, SKIPSTREAM_VERSION);
   log_output.SetOnDrop([&metrics] { metrics.log_lines_dropped.Increment(); });
   const absl::Cleanup forget_metrics = [&log_output] { log_output.SetOnDrop(nullptr); };
+  absl::StatusOr<std::unique_ptr<MetricsHttpServer>> metrics_server = MetricsHttpServer::Start(
+      *std::move(metrics_listen),
+      [&registry] { return prometheus::TextSerializer().Serialize(registry.Collect()); }, {});
+  if (!metrics_server.ok()) return metrics_server.status();
   const RealClock clock;
   absl::StatusOr<std::unique_ptr<StepExecutor>> executor = CreateExecutorOn(
       flags.device, {.max_batch = flags.max_batch,
@@ -310,8 +332,9 @@ absl::Status Serve(Flags flags, const HostLimits& limits, LogOutput& log_output,
                         absl::StrCat("--device ", flags.device, ": ", executor.status().message()));
   }
   ModelRegistry models(&metrics.models);
-  if (absl::Status status = LoadModels(flags, limits, **executor, models); !status.ok())
+  if (absl::Status status = LoadModels(flags, limits, **executor, models); !status.ok()) {
     return status;
+  }
 
   ChooseMemory(limits, flags);
   flags.admission.max_evaluations = ChooseMaxEvaluations(flags, models);
@@ -327,8 +350,7 @@ absl::Status Serve(Flags flags, const HostLimits& limits, LogOutput& log_output,
   EngineThread engine(engine_options, **executor, clock, &metrics.engine);
 
   absl::StatusOr<std::unique_ptr<Server>> server =
-      Server::Start({.listen = flags.listen,
-                     .version = SKIPSTREAM_VERSION,
+      Server::Start({.version = SKIPSTREAM_VERSION,
                      .limits = flags.limits,
                      .max_connections = MaxConnections(limits, !flags.tls_cert.empty()),
                      .encode_threads = flags.encode_threads,
@@ -339,6 +361,7 @@ absl::Status Serve(Flags flags, const HostLimits& limits, LogOutput& log_output,
                      .enable_model_control = flags.enable_model_control,
                      .model_dir = flags.model_dir,
                      .reflection = !flags.no_reflection},
+                    *std::move(listen),
                     {.executor = **executor,
                      .engine = engine,
                      .models = models,
@@ -351,21 +374,9 @@ absl::Status Serve(Flags flags, const HostLimits& limits, LogOutput& log_output,
                      .tls = (*security)->tls()});
   if (!server.ok()) return server.status();
 
-  std::unique_ptr<prometheus::Exposer> exposer;
-  try {
-    exposer = std::make_unique<prometheus::Exposer>(flags.metrics_listen, /*num_threads=*/1);
-  } catch (const std::exception& exception) {
-    return absl::UnavailableError(absl::StrCat("cannot listen on ", flags.metrics_listen,
-                                               " for metrics: ", exception.what()));
-  }
-  exposer->RegisterCollectable(registry);
-
   // On a thread of its own: whoever started the server may not read what it says.
   LineWriter standard_output(STDOUT_FILENO);
-  standard_output.Write(absl::StrCat("listening on ", ParseAddress(flags.listen)->host, ":",
-                                     (*server)->port(), "\nmetrics on http://",
-                                     ParseAddress(flags.metrics_listen)->host, ":",
-                                     exposer->GetListeningPorts().at(0), "/metrics\n"));
+  standard_output.Write(addresses);
 
   spdlog::info("{}: draining", strsignal(signals.WaitForFirst()));
   Drain(**server, absl::Seconds(flags.drain_timeout));

@@ -49,19 +49,20 @@ class LoopbackServer::Impl {
 
   absl::Status Start(StepExecutor& executor, std::shared_ptr<const LoadedModel> model) {
     if (absl::Status status = models_.Add(std::move(model)); !status.ok()) return status;
+    absl::StatusOr<ListeningSockets> sockets = ListeningSockets::Bind("127.0.0.1:0");
+    if (!sockets.ok()) return sockets.status();
     Server::Options options;
-    options.listen = "127.0.0.1:0";
     options.version = "bench";
-    absl::StatusOr<std::unique_ptr<Server>> server =
-        Server::Start(options, {.executor = executor,
-                                .engine = engine_,
-                                .models = models_,
-                                .admission = admission_,
-                                .clock = clock_,
-                                .metrics = metrics_.transport,
-                                .draw_seed = [] { return 0u; },
-                                .authenticator = authenticator_,
-                                .log = log_});
+    absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(options, *std::move(sockets),
+                                                                   {.executor = executor,
+                                                                    .engine = engine_,
+                                                                    .models = models_,
+                                                                    .admission = admission_,
+                                                                    .clock = clock_,
+                                                                    .metrics = metrics_.transport,
+                                                                    .draw_seed = [] { return 0u; },
+                                                                    .authenticator = authenticator_,
+                                                                    .log = log_});
     if (!server.ok()) return server.status();
     server_ = *std::move(server);
     client::Client::Options client_options;

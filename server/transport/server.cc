@@ -96,10 +96,7 @@ class Server::Impl {
     readiness_->Detach();
   }
 
-  absl::Status Listen(const Options& options) {
-    absl::StatusOr<std::unique_ptr<Listener>> listener =
-        Listener::Open(options.listen, options.max_connections, dependencies_.log);
-    if (!listener.ok()) return listener.status();
+  absl::Status Listen(const Options& options, ListeningSockets sockets) {
     grpc::EnableDefaultHealthCheckService(true);
     grpc::ServerBuilder builder;
     using FromWhat = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
@@ -125,8 +122,9 @@ class Server::Impl {
                                kMinClientPingIntervalMs);
     server_ = builder.BuildAndStart();
     if (server_ == nullptr) return absl::InternalError("gRPC's server does not start");
-    listener_ = *std::move(listener);
-    listener_->Start(std::move(acceptor));
+    listener_ =
+        std::make_unique<Listener>(std::move(sockets), options.max_connections, dependencies_.log);
+    if (absl::Status status = listener_->Start(std::move(acceptor)); !status.ok()) return status;
     readiness_->Attach(server_->GetHealthCheckService(), dependencies_.engine.healthy());
     // The engine's thread may be in the callback while this object goes: it holds its own
     // reference.
@@ -165,12 +163,13 @@ Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() = default;
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options,
+                                                      ListeningSockets sockets,
                                                       const Dependencies& dependencies) {
   // Protobuf would write a line for every message with text that is no UTF-8: whoever reaches the
   // port could fill the log. Such a call is refused like any other bytes that are no request.
   google::protobuf::SetLogHandler(nullptr);
   auto impl = std::make_unique<Impl>(options, dependencies);
-  if (absl::Status status = impl->Listen(options); !status.ok()) return status;
+  if (absl::Status status = impl->Listen(options, std::move(sockets)); !status.ok()) return status;
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 

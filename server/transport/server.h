@@ -15,6 +15,7 @@
 #include "server/engine/model_registry.h"
 #include "server/log/event_log.h"
 #include "server/metrics/metrics.h"
+#include "server/net/listening_sockets.h"
 #include "server/transport/authenticator.h"
 #include "server/transport/generation_table.h"
 #include "server/transport/request_limits.h"
@@ -31,8 +32,7 @@ namespace skipstream {
 class Server {
  public:
   struct Options {
-    std::string listen = "0.0.0.0:50051";  // HOST:PORT; port 0 picks a free one
-    std::string version;                   // as told to clients and written into pictures
+    std::string version;  // as told to clients and written into pictures
     RequestLimits limits = {};
     // Connections beyond are closed at once.
     int max_connections = 16'384;
@@ -68,8 +68,10 @@ class Server {
     TlsIdentity* tls = nullptr;  // null: connections are not encrypted
   };
 
-  // Takes over the engine's health callback. Unavailable if the address cannot be listened on.
+  // Serves on `sockets`, which refuse connections until then. Takes over the engine's health
+  // callback. Unavailable if another program listens on the port meanwhile.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const Options& options,
+                                                       ListeningSockets sockets,
                                                        const Dependencies& dependencies);
   ~Server();
 

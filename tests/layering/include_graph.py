@@ -61,6 +61,24 @@ RULES = (
         under("base/"),
         either(torch, grpc, protobuf, flags, under("model/", "server/", "client/")),
     ),
+    Rule(
+        "only the HTTP server of the metrics sees Boost",
+        lambda path: True,
+        under("boost/"),
+        allowed=under("server/metrics/http_server.cc"),
+    ),
+    Rule(
+        "server/net stands alone",
+        under("server/net/"),
+        either(
+            torch,
+            grpc,
+            protobuf,
+            under(
+                "model/", "server/engine/", "server/log/", "server/metrics/", "server/transport/"
+            ),
+        ),
+    ),
     Rule("model/ knows nothing above it", under("model/"), under("server/", "client/")),
     Rule(
         "model/sampler stands alone",

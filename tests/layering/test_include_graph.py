@@ -73,6 +73,8 @@ def test_a_clean_tree_passes(tmp_path: Path) -> None:
         ("server/engine/a.cc", '"tests/testing/fake_clock.h"', "includes tests"),
         ("server/engine/a.cc", "<CLI/CLI.hpp>", "flags"),
         ("client/cc/a.cc", '"absl/flags/flag.h"', "flags"),
+        ("server/transport/a.cc", "<boost/asio.hpp>", "only the HTTP server"),
+        ("server/net/a.cc", '"server/metrics/metrics.h"', "server/net stands alone"),
     ],
 )
 def test_a_direct_breach_is_found(tmp_path: Path, file: str, include: str, message: str) -> None:

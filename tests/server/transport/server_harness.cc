@@ -70,16 +70,17 @@ ServerHarness::ServerHarness(Options options)
       engine(options.engine, executor, clock, &metrics.engine),
       authenticator(MakeAuthenticator(options.auth_file)) {
   models.Add(LoadedModel::Load(executor, "fruit", "fruit.safetensors").value()).IgnoreError();
-  server = Server::Start(options.server, {.executor = executor,
-                                          .engine = engine,
-                                          .models = models,
-                                          .admission = admission,
-                                          .clock = clock,
-                                          .metrics = metrics.transport,
-                                          .draw_seed = [] { return 42u; },
-                                          .authenticator = *authenticator,
-                                          .log = log.log(),
-                                          .tls = options.tls})
+  server = Server::Start(options.server, ListeningSockets::Bind(options.listen).value(),
+                         {.executor = executor,
+                          .engine = engine,
+                          .models = models,
+                          .admission = admission,
+                          .clock = clock,
+                          .metrics = metrics.transport,
+                          .draw_seed = [] { return 42u; },
+                          .authenticator = *authenticator,
+                          .log = log.log(),
+                          .tls = options.tls})
                .value();
   channel = NewChannel();
   stub = v1::ImageGeneration::NewStub(channel);

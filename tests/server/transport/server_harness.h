@@ -65,7 +65,8 @@ class ServerHarness {
     PuppetExecutor::Options executor = {.info = FruitInfo()};
     Admission::Options admission;
     Engine::Options engine;
-    Server::Options server = {.listen = "127.0.0.1:0", .version = "1.2.3"};
+    std::string listen = "127.0.0.1:0";
+    Server::Options server = {.version = "1.2.3"};
     std::string auth_file;  // its text; empty: everybody may do everything
     TlsIdentity* tls = nullptr;
   };

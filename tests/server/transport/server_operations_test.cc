@@ -8,9 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "server/transport/listener.h"
 #include "tests/server/transport/server_harness.h"
-#include "tests/testing/recording_log.h"
 
 namespace skipstream {
 namespace {
@@ -150,39 +148,13 @@ TEST(ServerReflectionTest, CanBeTurnedOff) {
   EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED);
 }
 
-TEST(ServerTest, APortThatIsTakenIsAnErrorThatNamesIt) {
-  ServerHarness first;
-  const std::string address = absl::StrCat("127.0.0.1:", first.server->port());
-  const auto second =
-      Server::Start({.listen = address, .version = "1"}, {.executor = first.executor,
-                                                          .engine = first.engine,
-                                                          .models = first.models,
-                                                          .admission = first.admission,
-                                                          .clock = first.clock,
-                                                          .metrics = first.metrics.transport,
-                                                          .draw_seed = [] { return 1u; },
-                                                          .authenticator = *first.authenticator,
-                                                          .log = first.log.log()});
-  EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
-  EXPECT_THAT(std::string(second.status().message()), HasSubstr(address));
-}
-
 TEST(ServerTest, ListensOnWhateverTheAddressStandsFor) {
   for (const char* address : {"127.0.0.1:0", "0.0.0.0:0", "[::]:0", "localhost:0"}) {
     ServerHarness::Options options;
-    options.server.listen = address;
+    options.listen = address;
     ServerHarness harness(options);  // its channel goes to 127.0.0.1
     EXPECT_GT(harness.server->port(), 0) << address;
     EXPECT_EQ(harness.Health("liveness"), "SERVING") << address;
-  }
-}
-
-TEST(ServerTest, AnAddressThatIsNoneIsAnErrorThatNamesIt) {
-  const RecordingLog log;
-  for (const char* address : {"192.0.2.1:0", "127.0.0.1"}) {  // nobody's; without a port
-    const absl::Status status = Listener::Open(address, /*max_connections=*/16, log.log()).status();
-    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << address;
-    EXPECT_THAT(std::string(status.message()), HasSubstr(address));
   }
 }
 
