@@ -6,7 +6,7 @@
 
 namespace skipstream {
 
-// What the server may use of its machine.
+// The memory and the processors that the server may use.
 struct HostLimits {
   int64_t memory_bytes = 0;
   std::string memory_source;  // e.g. "cgroup memory.max"

@@ -31,7 +31,7 @@ from soak.http2 import (
 MEBIBYTE = 1 << 20
 # Allocators and connections take a little, too.
 SMALL = 50 * MEBIBYTE
-# What gRPC may hold for all requests that are arriving, and what one of its reads may add.
+# gRPC holds this much at most for all requests that are arriving.
 TRANSPORT = 256 * MEBIBYTE
 HEALTH = "/grpc.health.v1.Health/Check"
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"

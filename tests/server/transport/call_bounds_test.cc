@@ -31,7 +31,7 @@ constexpr const char* kMethods[] = {
     "/skipstream.v1.ImageGeneration/GetModel", "/skipstream.v1.ModelControl/Load",
     "/skipstream.v1.ModelControl/Unload"};
 
-// How a call ends that sends its headers and never its message.
+// Makes a call that sends its headers and never its message.
 grpc::Status CallWithoutMessage(const ServerHarness& harness, const std::string& method) {
   grpc::GenericStub stub(harness.channel);
   grpc::CompletionQueue queue;

@@ -1,4 +1,4 @@
-// What image files say about which way is up, and animations.
+// Reads the orientation that image files carry, and tells animations.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
