@@ -5,8 +5,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "client/cli/enum_words.h"
 #include "base/files.h"
+#include "client/cli/enum_words.h"
 #include "client/cli/generate_job.h"
 #include "client/cli/help_formatter.h"
 #include "client/cli/list_parser.h"
