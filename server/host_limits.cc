@@ -173,7 +173,10 @@ int AffinityOfThisProcess() {
 }
 
 int64_t RequestBytes(const HostLimits& limits, int64_t weights) {
-  return std::clamp((limits.memory_bytes - weights) / 2, 64 * kMebibyte, 8 * kGibibyte);
+  // The other shares take 13 32nds, with a third more for gRPC, which keeps to its quota roughly.
+  const int64_t left = limits.memory_bytes / 32 * 19 - weights;
+  return std::clamp(std::min((limits.memory_bytes - weights) / 2, left), 64 * kMebibyte,
+                    8 * kGibibyte);
 }
 
 int64_t ResultCacheBytes(const HostLimits& limits) {

@@ -196,8 +196,8 @@ int64_t ChooseMaxEvaluations(const Flags& flags, const ModelRegistry& models) {
 }
 
 // Takes SIGTERM, SIGINT and SIGHUP on a thread instead of in a handler. Made before any other
-// thread, so that all of them inherit the mask and no signal goes to a thread that does not expect
-// it.
+// thread but the log's, which takes none: all of them inherit the mask, and no signal goes to a
+// thread that does not expect it.
 class Signals {
  public:
   Signals() : first_(promise_.get_future()) {
@@ -409,6 +409,23 @@ int Main(int argc, char** argv, LogOutput& log_output) {
   return 0;
 }
 
+int MainWithLog(int argc, char** argv, LogOutput& log_output) {
+  try {
+    return Main(argc, argv, log_output);
+  } catch (const std::exception& exception) {
+    spdlog::critical("unexpected error: {}", exception.what());
+    return 1;
+  }
+}
+
+// Lets SIGHUP wait for the signals' thread, also over the exec below.
+void KeepHangups() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGHUP);
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+}
+
 // Starts this program again, under the same process id, with OpenMP threads that sleep between two
 // operations instead of spinning for a while. LibTorch's runtime reads that from the environment
 // when it is loaded, before main. On shared cores spinning threads hold up the ones that work; on
@@ -426,15 +443,16 @@ void RestartWithSleepingThreads(char** argv) {
 
 int main(int argc, char** argv) {
   skipstream::PrepareProcess(argv);
+  skipstream::KeepHangups();
   skipstream::RestartWithSleepingThreads(argv);
-  skipstream::LogOutput log_output;
-  // Until the flags are known.
-  spdlog::set_default_logger(skipstream::MakeLogger(
-      log_output.NewSink(), skipstream::LogFormat::kText, spdlog::level::info));
   try {
-    return skipstream::Main(argc, argv, log_output);
-  } catch (const std::exception& exception) {
-    spdlog::critical("unexpected error: {}", exception.what());
+    skipstream::LogOutput log_output;
+    // Until the flags are known.
+    spdlog::set_default_logger(skipstream::MakeLogger(
+        log_output.NewSink(), skipstream::LogFormat::kText, spdlog::level::info));
+    return skipstream::MainWithLog(argc, argv, log_output);
+  } catch (const std::exception& exception) {  // no thread for the log, for one
+    fmt::print(stderr, "unexpected error: {}\n", exception.what());
     return 1;
   }
 }

@@ -11,6 +11,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
@@ -59,6 +60,19 @@ std::string SystemCa() {
   return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
 }
 
+// The first port above 65535, for which gRPC would take another one.
+absl::string_view PortThatIsNone(const std::string& target) {
+  if (IsUnixSocket(target)) return "";
+  for (const absl::string_view address : absl::StrSplit(absl::string_view(target), ',')) {
+    const absl::string_view port = address.substr(address.rfind(':') + 1);
+    int number = 0;
+    const bool all_digits =
+        !port.empty() && std::all_of(port.begin(), port.end(), absl::ascii_isdigit);
+    if (all_digits && (!absl::SimpleAtoi(port, &number) || number > 65535)) return port;
+  }
+  return "";
+}
+
 bool IsPrintable(const std::string& text, bool with_spaces) {
   return std::all_of(text.begin(), text.end(), [=](unsigned char c) {
     return absl::ascii_isgraph(c) || (with_spaces && c == ' ');
@@ -68,6 +82,10 @@ bool IsPrintable(const std::string& text, bool with_spaces) {
 }  // namespace
 
 absl::Status ValidateConnection(const std::string& target, const ConnectionOptions& options) {
+  if (const absl::string_view port = PortThatIsNone(target); !port.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(target, ": a port is at most 65535, got ", port));
+  }
   if (options.cert_pem.empty() != options.key_pem.empty()) {
     return absl::InvalidArgumentError(
         "a client's certificate and its key are needed together, or none of them");

@@ -212,7 +212,8 @@ double WeightOfOutputs(const SolverStep& step) {
     double weight = 0.0;
     for (const Register output : {kDenoised, kH1, kH2, kH3})
       weight += std::abs(step.a[row][output]);
-    if (!(weight <= largest)) largest = weight;
+    if (std::isnan(weight)) return weight;
+    largest = std::max(largest, weight);
   }
   return largest;
 }

@@ -59,12 +59,6 @@ Response Respond(std::string_view method, std::string_view target,
 
 std::string_view View(beast::string_view text) { return {text.data(), text.size()}; }
 
-// Tells bad requests from connections that end or time out.
-bool IsMalformed(const error_code& error) {
-  return error.category() == http::make_error_code(http::error::end_of_stream).category() &&
-         error != http::error::end_of_stream && error != http::error::partial_message;
-}
-
 class Connection;
 // In the order of their last progress, the longest idle one first.
 using Connections = std::list<std::shared_ptr<Connection>>;
@@ -101,25 +95,52 @@ class Connection : public std::enable_shared_from_this<Connection> {
     parser_.emplace();
     parser_->header_limit(MetricsHttpServer::kMaxHeaderBytes);
     parser_->body_limit(std::numeric_limits<uint64_t>::max());  // bodies are not read
-    http::async_read_header(
-        stream_, buffer_, *parser_,
-        [self = shared_from_this()](error_code error, size_t) { self->OnRead(error); });
+    header_bytes_ = 0;
+    Parse();
   }
 
-  void OnRead(error_code error) {
+  // Parses what has been read, and reads on until the header is whole.
+  void Parse() {
+    error_code error = http::error::need_more;
+    if (buffer_.size() > 0) {
+      const size_t used = parser_->put(buffer_.data(), error);
+      buffer_.consume(used);
+      header_bytes_ += used;
+    }
+    // The parser's own limit holds for what it has not parsed yet; fields it keeps as they come.
+    const bool too_large =
+        error == http::error::header_limit || header_bytes_ > MetricsHttpServer::kMaxHeaderBytes ||
+        (error == http::error::need_more && buffer_.size() >= MetricsHttpServer::kMaxHeaderBytes);
+    if (error == http::error::need_more && !too_large) {
+      stream_.async_read_some(buffer_.prepare(MetricsHttpServer::kMaxHeaderBytes),
+                              [self = shared_from_this()](error_code error, size_t size) {
+                                self->OnRead(error, size);
+                              });
+      return;
+    }
+    Answer(too_large, error);
+  }
+
+  void OnRead(error_code error, size_t size) {
     if (!place_) return;
     // Any failure, such as memory that is short, costs this connection only.
     absl::Cleanup close = [this] { Close(); };
-    if (error && !IsMalformed(error)) return;
-    if (error) {
+    if (error) return;
+    buffer_.commit(size);
+    Parse();
+    std::move(close).Cancel();
+  }
+
+  void Answer(bool too_large, const error_code& error) {
+    if (too_large || error) {
       is_head_ = false;
       Response response;
-      const bool too_large =
-          error == http::error::header_limit || error == http::error::buffer_overflow;
       response.result(too_large ? http::status::request_header_fields_too_large
                                 : http::status::bad_request);
       response.set(http::field::content_type, "text/plain; charset=utf-8");
-      response.body() = absl::StrCat(error.message(), "\n");
+      response.body() = too_large ? absl::StrCat("the header is larger than ",
+                                                 MetricsHttpServer::kMaxHeaderBytes, " bytes\n")
+                                  : absl::StrCat(error.message(), "\n");
       response.keep_alive(false);
       Write(std::move(response));
     } else {
@@ -132,7 +153,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
       response.keep_alive(request.keep_alive() && parser_->is_done());
       Write(std::move(response));
     }
-    std::move(close).Cancel();
   }
 
   void Write(Response response) {
@@ -187,6 +207,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // Also holds requests that were sent before the response to the one in front of them.
   beast::flat_buffer buffer_{2 * MetricsHttpServer::kMaxHeaderBytes};
   std::optional<http::request_parser<http::empty_body>> parser_;
+  size_t header_bytes_ = 0;  // that the parser has taken
   bool is_head_ = false;
   Response response_;
   std::optional<http::response_serializer<http::string_body>> serializer_;

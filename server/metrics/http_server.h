@@ -18,7 +18,7 @@ class MetricsHttpServer {
  public:
   struct Options {
     // Past it, the connection that has been idle longest is closed for the new one.
-    size_t max_connections = 256;
+    size_t max_connections = 32;  // of the descriptors that gRPC leaves for the rest
     // Time for a whole request, from the connection or the response before it, and time for the
     // peer to take the response.
     std::chrono::milliseconds timeout = std::chrono::seconds(5);

@@ -73,7 +73,9 @@ void FileWatcher::Run() {
                    [this] { return stopping_ || check_soon_; });
     if (stopping_) return;
     check_soon_ = false;
+    lock.unlock();  // reading may take for ever, and nobody waits for it
     for (size_t i = 0; i < watches_.size(); ++i) Check(watches_[i], last_errors[i]);
+    lock.lock();
   }
 }
 

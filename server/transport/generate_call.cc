@@ -80,7 +80,13 @@ class GenerateReactor final : public RequestReactor, public EventStream {
     v1::GenerateRequest request;
     const absl::Status parsed = ParseBounded(bytes, kMaxRequestBytes, request);
     identity_ = IdentifyCall(context_, std::move(identity_.caller), request.request_id());
-    if (!parsed.ok()) return OnRequestTimeout(parsed);
+    if (!parsed.ok()) {
+      // Cancelled before its message was there.
+      if (!bytes.Valid() && context_.IsCancelled()) {
+        return Refuse(absl::CancelledError("the call was cancelled before its request arrived"));
+      }
+      return Refuse(parsed);
+    }
     env_->calls.Enter();
     const auto reader = std::make_shared<GenerationReader>(
         GenerationReader::Options{.max_outbox_bytes = env_->max_outbox_bytes,
@@ -99,7 +105,9 @@ class GenerateReactor final : public RequestReactor, public EventStream {
     lock.unlock();
     LeaveGeneration();
   }
-  void OnRequestTimeout(const absl::Status& status) override {
+  void Refuse(const absl::Status& status) override {
+    // A call that is being served ends through its reader, which ends it once.
+    if (const auto reader = Reader()) return reader->Fail(status);
     CountUnresolvedCall(*env_, status);
     order().Finish();
     grpc::ServerGenericBidiReactor::Finish(ToGrpcStatus(status));

@@ -5,6 +5,7 @@
 #include <grpcpp/support/byte_buffer.h>
 
 #include <algorithm>
+#include <exception>
 #include <set>
 #include <utility>
 
@@ -114,9 +115,14 @@ class ReflectionService::Call final : public grpc::ServerGenericBidiReactor {
       return End(parsed);
     }
     request_.Clear();
-    Response response;
-    Answer(request, service_.services_, response);
-    response_ = Serialized(response);
+    // gRPC would swallow an exception and never end the call.
+    try {
+      Response response;
+      Answer(request, service_.services_, response);
+      response_ = Serialized(response);
+    } catch (const std::exception& exception) {
+      return End(absl::InternalError(absl::StrCat("unexpected error: ", exception.what())));
+    }
     StartWrite(&response_);
   }
   void OnWriteDone(bool ok) override {

@@ -1,5 +1,6 @@
 #include "server/transport/request_reactor.h"
 
+#include <exception>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -23,9 +24,9 @@ grpc::ServerGenericBidiReactor* RefuseCall(const absl::Status& status) {
 RequestReactor::RequestReactor(absl::Duration timeout)
     : watchdog_(std::make_shared<WriteWatchdog>(timeout, [this, timeout] {
         if (decided_.exchange(true)) return;
-        OnRequestTimeout(absl::DeadlineExceededError(
-            absl::StrCat("the request did not arrive within ", absl::FormatDuration(timeout),
-                         " of its headers")));
+        Refuse(absl::DeadlineExceededError(absl::StrCat("the request did not arrive within ",
+                                                        absl::FormatDuration(timeout),
+                                                        " of its headers")));
       })) {}
 
 void RequestReactor::ReadRequest() {
@@ -39,7 +40,12 @@ void RequestReactor::OnReadDone(bool ok) {
   if (decided_.exchange(true)) return;
   watchdog_->WriteEnded();
   if (!ok) request_.Clear();
-  OnRequest(request_);
+  // gRPC would swallow an exception and never end the call.
+  try {
+    OnRequest(request_);
+  } catch (const std::exception& exception) {
+    Refuse(absl::InternalError(absl::StrCat("unexpected error: ", exception.what())));
+  }
   // gRPC would keep the bytes until the call ends. An image in them can be many times larger than
   // what becomes of it.
   request_.Clear();
@@ -56,6 +62,7 @@ void UnaryCall::OnRequest(const grpc::ByteBuffer& bytes) {
 }
 
 void UnaryCall::End(const absl::StatusOr<grpc::ByteBuffer>& response) {
+  if (ended_.exchange(true)) return;
   if (response.ok()) response_ = *response;
   order().Finish();
   if (response.ok()) {

@@ -32,8 +32,8 @@ class RequestReactor : public grpc::ServerGenericBidiReactor {
   // Called once with the message unless the call has timed out. The buffer is not valid if the
   // client ended the call without a whole message. Ends the call, now or later.
   virtual void OnRequest(const grpc::ByteBuffer& bytes) = 0;
-  // Ends a call whose message did not arrive in time.
-  virtual void OnRequestTimeout(const absl::Status& status) = 0;
+  // Ends a call that has no request or whose request cannot be handled, unless it has ended.
+  virtual void Refuse(const absl::Status& status) = 0;
 
   // Waits until nothing of this class is running any more.
   void StopReading() { watchdog_->Stop(); }
@@ -63,12 +63,13 @@ class UnaryCall final : public RequestReactor {
       : RequestReactor(timeout), handler_(std::move(handler)) {}
 
   void OnRequest(const grpc::ByteBuffer& bytes) override;
-  void OnRequestTimeout(const absl::Status& status) override { End(status); }
+  void Refuse(const absl::Status& status) override { End(status); }
   void OnDone() override;
   void End(const absl::StatusOr<grpc::ByteBuffer>& response);
 
   const Handler handler_;
   grpc::ByteBuffer response_;
+  std::atomic<bool> ended_ = false;
 };
 
 }  // namespace skipstream

@@ -1,4 +1,5 @@
-// Notices a reader that has stopped reading.
+// Notices a transfer that does not end: a reader that has stopped reading, a request that does not
+// come.
 #ifndef SKIPSTREAM_SERVER_TRANSPORT_WRITE_WATCHDOG_H_
 #define SKIPSTREAM_SERVER_TRANSPORT_WRITE_WATCHDOG_H_
 

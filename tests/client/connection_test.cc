@@ -146,5 +146,15 @@ TEST(ConnectionTest, AClientWithABadConnectionSendsNothingAndSaysWhy) {
   EXPECT_THAT(client.Generate({}).status().ToString(), HasSubstr("not encrypted"));
 }
 
+TEST(ConnectionTest, PortsThatThereAreNotAreRefused) {
+  for (const char* target :
+       {"127.0.0.1:65536", "localhost:99999999999", "ipv4:10.0.0.1:1,10.0.0.2:70000"}) {
+    EXPECT_TRUE(absl::IsInvalidArgument(ValidateConnection(target, {}))) << target;
+  }
+  for (const char* target : {"127.0.0.1:65535", "[::1]:1", "::1", "unix:/run/a:99999", "host"}) {
+    EXPECT_TRUE(ValidateConnection(target, {}).ok()) << target;
+  }
+}
+
 }  // namespace
 }  // namespace skipstream::client

@@ -93,3 +93,9 @@ def test_the_trace_goes_with_the_token() -> None:
 def test_a_certificate_needs_its_key() -> None:
     with pytest.raises(ValueError, match="needed together"):
         skipstream.Client("localhost:1", tls=Tls(cert=b"x"))
+
+
+@pytest.mark.parametrize("target", ["127.0.0.1:65536", "ipv4:10.0.0.1:1,10.0.0.2:70000"])
+def test_ports_that_there_are_not_are_refused(target: str) -> None:
+    with pytest.raises(ValueError, match="at most 65535"):
+        skipstream.Client(target)

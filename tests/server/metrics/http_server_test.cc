@@ -191,6 +191,13 @@ TEST_F(MetricsHttpServerTest, HugeHeadersAndRequestLinesAreRefused) {
       StartsWith("HTTP/1.1 200 "));
 }
 
+TEST_F(MetricsHttpServerTest, ManySmallHeaderFieldsAreAsHugeAsOneLargeOne) {
+  std::string fields;
+  for (size_t i = 0; i < MetricsHttpServer::kMaxHeaderBytes; i += 4) fields += "a:\r\n";
+  EXPECT_THAT(Ask(absl::StrCat("GET /metrics HTTP/1.1\r\n", fields, "\r\n")),
+              StartsWith("HTTP/1.1 431 "));
+}
+
 TEST_F(MetricsHttpServerTest, GarbageIsABadRequest) {
   for (const std::string& garbage :
        {std::string("hello\r\n\r\n"),

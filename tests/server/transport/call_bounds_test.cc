@@ -4,7 +4,9 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -79,6 +81,18 @@ TEST(CallBoundsTest, ARequestThatDoesNotComeEndsTheCall) {
   EXPECT_EQ(harness.server->WaitForCalls(absl::Seconds(60)), 0);
   harness.executor.SetAutomatic();
   EXPECT_TRUE(harness.Generate("sampler { nfe: 3 }").status.ok()) << "others are served";
+}
+
+TEST(CallBoundsTest, AnExceptionEndsItsCallAndNothingElse) {
+  ServerHarness::Options options;
+  options.draw_seed = []() -> uint32_t { throw std::bad_alloc(); };
+  ServerHarness harness(options);
+  harness.executor.SetAutomatic();
+  const grpc::Status status = harness.Generate("sampler { nfe: 3 }").status;
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INTERNAL);
+  EXPECT_THAT(status.error_message(), HasSubstr("unexpected error"));
+  EXPECT_EQ(harness.server->WaitForCalls(absl::Seconds(60)), 0);
+  EXPECT_TRUE(harness.Generate("sampler { nfe: 3 } seeds: 1").status.ok()) << "others are served";
 }
 
 TEST(CallBoundsTest, CompressedRequestsAreRefused) {

@@ -77,7 +77,7 @@ ServerHarness::ServerHarness(Options options)
                           .admission = admission,
                           .clock = clock,
                           .metrics = metrics.transport,
-                          .draw_seed = [] { return 42u; },
+                          .draw_seed = options.draw_seed,
                           .authenticator = *authenticator,
                           .log = log.log(),
                           .tls = options.tls})

@@ -69,6 +69,7 @@ class ServerHarness {
     Server::Options server = {.version = "1.2.3"};
     std::string auth_file;  // its text; empty: everybody may do everything
     TlsIdentity* tls = nullptr;
+    SeedSource draw_seed = [] { return 42u; };
   };
   explicit ServerHarness(Options options);
   ServerHarness() : ServerHarness(Options()) {}

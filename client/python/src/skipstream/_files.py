@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import select
 import stat
 from pathlib import Path
 
@@ -30,8 +31,11 @@ def write_file(path: str | Path, data: bytes) -> None:
         _overwrite(target, data)
         return
     target = Path(os.path.realpath(target))
-    if old is not None and not os.access(target, os.W_OK):
+    if old is not None and not os.access(target, os.W_OK, effective_ids=True):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target))
+    if old is not None and old.st_nlink > 1:  # its other names get the new contents, too
+        _overwrite(target, data)
+        return
     try:
         _replace(target, data, old)
     except OSError as error:
@@ -92,4 +96,8 @@ def _write_and_close(descriptor: int, data: bytes) -> None:
     with open(descriptor, "wb", buffering=0) as file:  # some file systems fail only at the end
         rest = memoryview(data)
         while rest:
-            rest = rest[file.write(rest) :]
+            written = file.write(rest)
+            if written is None:  # a pipe that does not block, and is full
+                select.select([], [file], [])
+            else:
+                rest = rest[written:]

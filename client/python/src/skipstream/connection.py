@@ -87,6 +87,7 @@ def token_metadata(
     target: str, token: str | None, *, encrypted: bool, allow_plaintext_token: bool
 ) -> Metadata:
     """What goes with every call. Raises ValueError, without the token, if it may not be sent."""
+    check_ports(target)
     if token is None:
         return ()
     token = token.strip()
@@ -98,6 +99,16 @@ def token_metadata(
             "on the way could read it; use tls (or allow_plaintext_token if the way is safe)"
         )
     return (("authorization", f"Bearer {token}"),)
+
+
+def check_ports(target: str) -> None:
+    """Raises ValueError for ports that there are not: gRPC would take another one."""
+    if target.startswith(("unix:", "unix-abstract:")):
+        return
+    for address in target.split(","):
+        port = re.search(r":(\d+)$", address)
+        if port is not None and int(port[1]) > 65535:
+            raise ValueError(f"{target}: a port is at most 65535, got {port[1]}")
 
 
 def loopback_credentials(
