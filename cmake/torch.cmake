@@ -1,5 +1,5 @@
 # skipstream::torch: LibTorch from the unpacked PyPI wheel (`./dev setup` puts it under .deps/python).
-# Only model/network, model/torch, model/device and model/cuda may use it: LibTorch ships its own, older protobuf headers, so a
+# Only model/nn and what is built on it may use it: LibTorch ships its own, older protobuf headers, so a
 # file that sees both torch and protobuf does not compile correctly.
 set(SKIPSTREAM_TORCH_SITE "${PROJECT_SOURCE_DIR}/.deps/python" CACHE PATH
     "Folder that holds the unpacked torch/ and nvidia/ packages")

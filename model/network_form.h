@@ -13,7 +13,7 @@ enum class Precision {
 
 enum class Kernels {
   kAuto,       // fused where the CPU and the network allow it, else reference
-  kFused,      // of model/cpu, or on a GPU of model/cuda
+  kFused,      // of model/backends
   kReference,  // LibTorch's, in float32
 };
 

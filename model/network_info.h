@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "model/diffusion/skip_tuning.h"
 #include "model/network_form.h"
-#include "model/sampler/skip_tuning.h"
 
 namespace skipstream {
 

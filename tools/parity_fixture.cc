@@ -12,10 +12,10 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "model/network/model_file.h"
-#include "model/network/safetensors.h"
-#include "model/sampler/sampler.h"
-#include "model/torch/cpu_executor.h"
+#include "model/diffusion/sampler.h"
+#include "model/execution/cpu_executor.h"
+#include "model/families/edm_unet/model_file.h"
+#include "model/files/safetensors.h"
 
 namespace skipstream {
 namespace {
@@ -250,7 +250,7 @@ absl::StatusOr<std::vector<ParityError>> MeasureParity(const std::string& path, 
   if (!fixture.ok()) return fixture.status();
 
   FirstFailure listener;
-  TorchExecutorOptions options;
+  ExecutorOptions options;
   options.kernels = kernels;
   options.max_batch = static_cast<int>(fixture->batch);
   options.num_slots = options.max_batch;

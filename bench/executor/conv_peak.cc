@@ -11,9 +11,9 @@
 #include "ATen/core/Tensor.h"
 #include "ATen/ops/conv2d.h"
 #include "ATen/ops/ones.h"
+#include "base/aligned_buffer.h"
 #include "c10/core/InferenceMode.h"
-#include "model/cpu/aligned_buffer.h"
-#include "model/cpu/kernels.h"
+#include "model/backends/cpu/kernels.h"
 
 namespace skipstream::bench {
 namespace {
@@ -55,7 +55,7 @@ double OfOurs(const Size& size, int threads) {
   const int64_t line = (size.across + 2) * size.channels;
   const cpu::AlignedBuffer<T> w(cpu::PackedSize<T>(9 * size.channels, size.channels));
   const cpu::AlignedBuffer<float> bias(size.channels);
-  const int64_t pictures = cpu::RoundUp(size.batch, threads);
+  const int64_t images = cpu::RoundUp(size.batch, threads);
   const double seconds = Seconds([&] {
     std::vector<std::thread> workers;
     for (int i = 0; i < threads; ++i) {
@@ -69,14 +69,14 @@ double OfOurs(const Size& size, int threads) {
         task.height = task.width = size.across;
         task.columns = size.channels;
         task.out = out.data();
-        for (int64_t p = 0; p < pictures / threads; ++p) {
+        for (int64_t p = 0; p < images / threads; ++p) {
           cpu::Convolve(task, 0, cpu::ConvolutionUnits(task));
         }
       });
     }
     for (std::thread& worker : workers) worker.join();
   });
-  return size.flops() * static_cast<double>(pictures) / static_cast<double>(size.batch) / seconds;
+  return size.flops() * static_cast<double>(images) / static_cast<double>(size.batch) / seconds;
 }
 
 }  // namespace

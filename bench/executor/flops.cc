@@ -2,7 +2,7 @@
 
 #include <variant>
 
-#include "model/network/unet_topology.h"
+#include "model/families/edm_unet/unet_topology.h"
 
 namespace skipstream::bench {
 

@@ -1,7 +1,7 @@
 #ifndef SKIPSTREAM_BENCH_EXECUTOR_FLOPS_H_
 #define SKIPSTREAM_BENCH_EXECUTOR_FLOPS_H_
 
-#include "model/network/model_file.h"
+#include "model/families/edm_unet/model_file.h"
 
 namespace skipstream::bench {
 

@@ -21,8 +21,8 @@
 #include "bench/executor/flops.h"
 #include "bench/executor/random_model.h"
 #include "bench/executor/worker.h"
-#include "model/network/network.h"
-#include "model/network/safetensors.h"
+#include "model/execution/network.h"
+#include "model/files/safetensors.h"
 #include "nlohmann/json.hpp"
 
 namespace skipstream::bench {

@@ -8,8 +8,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "model/network/model_file.h"
-#include "tests/model/network/shape_recorder.h"
+#include "model/families/edm_unet/model_file.h"
+#include "tests/model/families/edm_unet/shape_recorder.h"
 
 namespace skipstream::bench {
 

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "ATen/core/Tensor.h"
-#include "model/network/network.h"
+#include "model/execution/network.h"
 
 namespace skipstream::bench {
 

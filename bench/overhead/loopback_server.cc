@@ -10,16 +10,16 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/blocking_counter.h"
 #include "absl/time/clock.h"
+#include "base/clock.h"
 #include "client/cc/skipstream_client.h"
 #include "prometheus/registry.h"
 #include "server/engine/admission.h"
-#include "server/engine/clock.h"
 #include "server/engine/engine_thread.h"
 #include "server/engine/model_registry.h"
 #include "server/log/event_log.h"
 #include "server/metrics/metrics.h"
-#include "server/transport/authenticator.h"
-#include "server/transport/server.h"
+#include "server/rpc/server.h"
+#include "server/security/authenticator.h"
 
 namespace skipstream::bench {
 namespace {
@@ -40,14 +40,14 @@ v1::GenerateRequest ToProto(const LoopbackServer::Request& request) {
 // Put together as the server's main() does. Members are destroyed from the last to the first.
 class LoopbackServer::Impl {
  public:
-  explicit Impl(StepExecutor& executor)
+  explicit Impl(Executor& executor)
       : metrics_(registry_, "bench"),
         models_(&metrics_.models),
         // As large as the loop's, whatever is worth while.
         engine_({.max_batch = executor.max_batch()}, executor, clock_, &metrics_.engine),
         admission_(Admission::Options()) {}
 
-  absl::Status Start(StepExecutor& executor, std::shared_ptr<const LoadedModel> model) {
+  absl::Status Start(Executor& executor, std::shared_ptr<const LoadedModel> model) {
     if (absl::Status status = models_.Add(std::move(model)); !status.ok()) return status;
     absl::StatusOr<ListeningSockets> sockets = ListeningSockets::Bind("127.0.0.1:0");
     if (!sockets.ok()) return sockets.status();
@@ -91,7 +91,7 @@ class LoopbackServer::Impl {
 LoopbackServer::LoopbackServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 LoopbackServer::~LoopbackServer() = default;
 
-absl::StatusOr<std::unique_ptr<LoopbackServer>> LoopbackServer::Start(StepExecutor& executor,
+absl::StatusOr<std::unique_ptr<LoopbackServer>> LoopbackServer::Start(Executor& executor,
                                                                       const std::string& model_path,
                                                                       absl::Duration warm_up) {
   absl::StatusOr<std::shared_ptr<const LoadedModel>> model =
@@ -133,7 +133,7 @@ absl::StatusOr<std::vector<LoopbackServer::Reply>> LoopbackServer::Generate(
     if (call.result->images.size() != 1) return absl::InternalError("the call made no image");
     replies.push_back(
         {.to_first_image = call.to_first_image,
-         .picture = std::move(*call.result->images[0].mutable_picture()->mutable_data())});
+         .image = std::move(*call.result->images[0].mutable_picture()->mutable_data())});
   }
   return replies;
 }

@@ -10,8 +10,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "model/executor.h"
 #include "model/network_info.h"
-#include "model/step_executor.h"
 
 namespace skipstream::bench {
 
@@ -19,7 +19,7 @@ namespace skipstream::bench {
 class LoopbackServer {
  public:
   // Warms the executor up for `warm_up`, as the real server does; `executor` outlives this object.
-  static absl::StatusOr<std::unique_ptr<LoopbackServer>> Start(StepExecutor& executor,
+  static absl::StatusOr<std::unique_ptr<LoopbackServer>> Start(Executor& executor,
                                                                const std::string& model_path,
                                                                absl::Duration warm_up);
   ~LoopbackServer();
@@ -33,7 +33,7 @@ class LoopbackServer {
   };
   struct Reply {
     absl::Duration to_first_image;  // from the start of the call until the image was here
-    std::string picture;
+    std::string image;
   };
   // Sends all requests at once, each in a call of its own, and waits until every call has ended.
   absl::StatusOr<std::vector<Reply>> Generate(const std::vector<Request>& requests);

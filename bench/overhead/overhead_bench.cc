@@ -7,9 +7,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "model/sampler/sampler.h"
-#include "model/torch/torch_executor.h"
-#include "server/transport/image_encoder.h"
+#include "base/image/image_encoder.h"
+#include "model/diffusion/sampler.h"
+#include "model/execution/executor_options.h"
 
 namespace skipstream::bench {
 namespace {
@@ -32,7 +32,7 @@ absl::StatusOr<SamplingPlan> HeunPlan(int nfe, int num_skips) {
 double SecondsSince(absl::Time start) { return absl::ToDoubleSeconds(absl::Now() - start); }
 
 // 1/255 of rounding apart, as a sample may differ with what shares its batch.
-bool AreSame(const Pixels& pixels, const std::string& raw) {
+bool AreSame(const Image& pixels, const std::string& raw) {
   return std::equal(pixels.data.begin(), pixels.data.end(), raw.begin(), raw.end(),
                     [](uint8_t a, char b) { return std::abs(a - static_cast<uint8_t>(b)) <= 1; });
 }
@@ -46,11 +46,11 @@ absl::StatusOr<std::unique_ptr<OverheadBench>> OverheadBench::Create(const Optio
 }
 
 absl::Status OverheadBench::Start() {
-  const TorchExecutorOptions executor_options = {.max_batch = options_.max_samples,
-                                                 .num_slots = options_.max_samples,
-                                                 .threads = options_.threads};
+  const ExecutorOptions executor_options = {.max_batch = options_.max_samples,
+                                            .num_slots = options_.max_samples,
+                                            .threads = options_.threads};
   for (auto* executor : {&loop_executor_, &server_executor_}) {
-    absl::StatusOr<std::unique_ptr<StepExecutor>> created = CreateTorchExecutor(executor_options);
+    absl::StatusOr<std::unique_ptr<Executor>> created = CreateTorchExecutor(executor_options);
     if (!created.ok()) return created.status();
     *executor = *std::move(created);
   }
@@ -79,7 +79,7 @@ absl::Status OverheadBench::Start() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<Pixels>> OverheadBench::GenerateInLoop(int samples) {
+absl::StatusOr<std::vector<Image>> OverheadBench::GenerateInLoop(int samples) {
   return loop_->Generate(loop_network_, plan_, {samples_.begin(), samples_.begin() + samples});
 }
 
@@ -101,7 +101,7 @@ absl::Status OverheadBench::CheckSameImages() {
   const auto server = GenerateOnServer(options_.max_samples, LoopbackServer::Format::kRaw);
   if (!server.ok()) return server.status();
   for (size_t i = 0; i < loop->size(); ++i) {
-    if (!AreSame((*loop)[i], (*server)[i].picture)) {
+    if (!AreSame((*loop)[i], (*server)[i].image)) {
       return absl::InternalError(
           absl::StrCat("image ", i, " of the server is not that of the plain loop"));
     }
@@ -132,9 +132,9 @@ absl::Status OverheadBench::TimeLoop(int samples, Timings& timings) {
   const auto images = GenerateInLoop(samples);
   if (!images.ok()) return images.status();
   timings.loop.push_back(SecondsSince(start));
-  for (const Pixels& pixels : *images) {
-    const auto picture = EncodePicture(pixels, PictureFormat::kPng, /*scale=*/1, {});
-    if (!picture.ok()) return picture.status();
+  for (const Image& pixels : *images) {
+    const auto image = EncodeImage(pixels, ImageFormat::kPng, /*scale=*/1, {});
+    if (!image.ok()) return image.status();
   }
   timings.loop_and_png.push_back(SecondsSince(start));
   return absl::OkStatus();

@@ -10,8 +10,8 @@
 #include "absl/status/statusor.h"
 #include "bench/overhead/loopback_server.h"
 #include "bench/overhead/plain_loop.h"
-#include "model/sampler/solver_step.h"
-#include "model/step_executor.h"
+#include "model/diffusion/solver_step.h"
+#include "model/executor.h"
 
 namespace skipstream::bench {
 
@@ -45,7 +45,7 @@ class OverheadBench {
  private:
   explicit OverheadBench(const Options& options) : options_(options) {}
   absl::Status Start();
-  absl::StatusOr<std::vector<Pixels>> GenerateInLoop(int samples);
+  absl::StatusOr<std::vector<Image>> GenerateInLoop(int samples);
   absl::StatusOr<std::vector<LoopbackServer::Reply>> GenerateOnServer(
       int samples, LoopbackServer::Format format);
   absl::Status TimeLoop(int samples, Timings& timings);
@@ -56,9 +56,9 @@ class OverheadBench {
   std::vector<PlainLoop::Sample> samples_;  // max_samples of them
   // A listener outlives its executor, and the server what it runs on.
   std::unique_ptr<PlainLoop> loop_;
-  std::unique_ptr<StepExecutor> loop_executor_;
+  std::unique_ptr<Executor> loop_executor_;
   NetworkId loop_network_ = 0;
-  std::unique_ptr<StepExecutor> server_executor_;
+  std::unique_ptr<Executor> server_executor_;
   std::unique_ptr<LoopbackServer> server_;
 };
 

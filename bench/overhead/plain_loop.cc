@@ -6,7 +6,7 @@
 
 namespace skipstream::bench {
 
-absl::StatusOr<std::vector<Pixels>> PlainLoop::Generate(
+absl::StatusOr<std::vector<Image>> PlainLoop::Generate(
     NetworkId network, const std::shared_ptr<const SamplingPlan>& plan,
     const std::vector<Sample>& samples) {
   std::vector<SlotId> slots;
@@ -27,9 +27,9 @@ absl::StatusOr<std::vector<Pixels>> PlainLoop::Generate(
     }
     if (absl::Status status = RunBatch(std::move(batch)); !status.ok()) return status;
   }
-  std::vector<Pixels> images;
+  std::vector<Image> images;
   for (SlotId slot : slots) {
-    absl::StatusOr<Pixels> pixels = ReadOut(slot);
+    absl::StatusOr<Image> pixels = ReadOut(slot);
     if (!pixels.ok()) return pixels.status();
     images.push_back(*std::move(pixels));
     executor_.FreeSlot(slot);
@@ -49,13 +49,13 @@ absl::Status PlainLoop::RunBatch(StepBatch batch) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Pixels> PlainLoop::ReadOut(SlotId slot) {
+absl::StatusOr<Image> PlainLoop::ReadOut(SlotId slot) {
   executor_.ReadOut(next_id_++, slot, ReadOutKind::kFinal);
   std::unique_lock lock(mutex_);
   done_.wait(lock, [this] { return read_out_.has_value(); });
   ReadOutResult result = *std::exchange(read_out_, std::nullopt);
   if (!result.status.ok()) return result.status;
-  return std::move(result.pixels);
+  return std::move(result.image);
 }
 
 void PlainLoop::OnBatchDone(BatchResult result) {

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "model/step_executor.h"
+#include "model/executor.h"
 
 namespace skipstream::bench {
 
@@ -18,7 +18,7 @@ namespace skipstream::bench {
 class PlainLoop final : public ExecutorListener {
  public:
   // Becomes the listener of `executor`, which must be destroyed before this object.
-  explicit PlainLoop(StepExecutor& executor) : executor_(executor) { executor_.SetListener(this); }
+  explicit PlainLoop(Executor& executor) : executor_(executor) { executor_.SetListener(this); }
 
   struct Sample {
     uint64_t seed = 0;
@@ -26,18 +26,18 @@ class PlainLoop final : public ExecutorListener {
   };
   // Makes all samples in lock step, one batch per evaluation: at most max_batch() and num_slots()
   // of them, and a plan whose steps have one term each.
-  absl::StatusOr<std::vector<Pixels>> Generate(NetworkId network,
-                                               const std::shared_ptr<const SamplingPlan>& plan,
-                                               const std::vector<Sample>& samples);
+  absl::StatusOr<std::vector<Image>> Generate(NetworkId network,
+                                              const std::shared_ptr<const SamplingPlan>& plan,
+                                              const std::vector<Sample>& samples);
 
   void OnBatchDone(BatchResult result) override;
   void OnReadOut(ReadOutResult result) override;
 
  private:
   absl::Status RunBatch(StepBatch batch);
-  absl::StatusOr<Pixels> ReadOut(SlotId slot);
+  absl::StatusOr<Image> ReadOut(SlotId slot);
 
-  StepExecutor& executor_;
+  Executor& executor_;
   uint64_t next_id_ = 1;
   std::mutex mutex_;
   std::condition_variable done_;

@@ -1,5 +1,5 @@
 #include "base/process_setup.h"
-#include "client/cli/commands.h"
+#include "client/cli/commands/commands.h"
 
 int main(int argc, char** argv) {
   skipstream::PrepareProcess(argv);

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/engine/error_details.h"
+#include "base/error_details.h"
 
 namespace skipstream {
 namespace {

@@ -10,7 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "model/step_executor.h"
+#include "model/executor.h"
 
 namespace skipstream {
 
@@ -29,7 +29,7 @@ class CostModel {
   // batches have run.
   explicit CostModel(int max_batch);
 
-  // Starts again from what StepExecutor::WarmUp measured. InvalidArgument, changing nothing, unless
+  // Starts again from what Executor::WarmUp measured. InvalidArgument, changing nothing, unless
   // rows ascend to max_batch and every duration is positive.
   absl::Status SetProfile(const std::vector<BucketTiming>& profile);
 

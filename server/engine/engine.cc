@@ -4,8 +4,8 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "base/error_details.h"
 #include "prometheus/registry.h"
-#include "server/engine/error_details.h"
 
 namespace skipstream {
 namespace {
@@ -66,7 +66,7 @@ absl::Status Engine::Options::Validate() const {
   return absl::OkStatus();
 }
 
-Engine::Engine(const Options& options, StepExecutor& executor, const Clock& clock,
+Engine::Engine(const Options& options, Executor& executor, const Clock& clock,
                EngineMetrics* metrics)
     : options_(options),
       num_slots_(options.max_slots == 0 ? executor.num_slots()
@@ -436,10 +436,10 @@ void Engine::OnReadOut(ReadOutResult result) {
   }
   Sample& sample = it->second;
   if (read_out.kind == ReadOutKind::kPreview) {
-    sample.job->spec.sink->OnPreview(sample.index, read_out.steps_done, std::move(result.pixels));
+    sample.job->spec.sink->OnPreview(sample.index, read_out.steps_done, std::move(result.image));
     return;
   }
-  sample.image = std::move(result.pixels);
+  sample.image = std::move(result.image);
   DeliverIfComplete(read_out.sample);
 }
 

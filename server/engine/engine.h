@@ -16,9 +16,9 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "model/step_executor.h"
+#include "base/clock.h"
+#include "model/executor.h"
 #include "prometheus/counter.h"
-#include "server/engine/clock.h"
 #include "server/engine/completion_estimate.h"
 #include "server/engine/generation_job.h"
 #include "server/engine/scheduler.h"
@@ -74,8 +74,7 @@ class Engine {
 
   // `options` must be valid. Everything passed in outlives the engine; `metrics` may be null. The
   // owner forwards the executor's completions.
-  Engine(const Options& options, StepExecutor& executor, const Clock& clock,
-         EngineMetrics* metrics);
+  Engine(const Options& options, Executor& executor, const Clock& clock, EngineMetrics* metrics);
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -134,7 +133,7 @@ class Engine {
     int next_term = 0;
     int rows_done = 0;
     int steps_done = 0;
-    std::optional<Pixels> image;  // read out
+    std::optional<Image> image;  // read out
   };
   struct BatchInFlight {
     struct Row {
@@ -193,7 +192,7 @@ class Engine {
 
   const Options options_;
   const int num_slots_;
-  StepExecutor& executor_;
+  Executor& executor_;
   const Clock& clock_;
   struct UnexposedMetrics;  // stands in when the owner gave none
   std::unique_ptr<UnexposedMetrics> unexposed_metrics_;

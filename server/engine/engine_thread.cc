@@ -33,7 +33,7 @@ using Message =
 
 class EngineThread::Impl final : public ExecutorListener {
  public:
-  Impl(const Engine::Options& options, StepExecutor& executor, const Clock& clock,
+  Impl(const Engine::Options& options, Executor& executor, const Clock& clock,
        EngineMetrics* metrics)
       : clock_(clock), engine_(options, executor, clock, metrics) {
     executor.SetListener(this);
@@ -158,8 +158,8 @@ class EngineThread::Impl final : public ExecutorListener {
   std::thread thread_;
 };
 
-EngineThread::EngineThread(const Engine::Options& options, StepExecutor& executor,
-                           const Clock& clock, EngineMetrics* metrics)
+EngineThread::EngineThread(const Engine::Options& options, Executor& executor, const Clock& clock,
+                           EngineMetrics* metrics)
     : impl_(std::make_unique<Impl>(options, executor, clock, metrics)) {}
 
 EngineThread::~EngineThread() = default;

@@ -7,7 +7,7 @@
 #include <memory>
 
 #include "absl/time/time.h"
-#include "server/engine/clock.h"
+#include "base/clock.h"
 #include "server/engine/engine.h"
 #include "server/engine/generation_job.h"
 
@@ -18,7 +18,7 @@ class EngineThread {
  public:
   // Becomes the listener of `executor`. Everything passed in outlives this object; `options` must
   // be valid (Options::Validate); `metrics` may be null in tests.
-  EngineThread(const Engine::Options& options, StepExecutor& executor, const Clock& clock,
+  EngineThread(const Engine::Options& options, Executor& executor, const Clock& clock,
                EngineMetrics* metrics);
   // Cancels what is left (every sink gets OnFinished) and joins, once the executor has reported
   // everything in flight: from then on it calls nobody.

@@ -8,8 +8,8 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "model/sampler/solver_step.h"
-#include "model/step_executor.h"
+#include "model/diffusion/solver_step.h"
+#include "model/executor.h"
 #include "server/engine/admission.h"
 #include "server/engine/model_registry.h"
 #include "server/engine/tenant.h"
@@ -42,8 +42,8 @@ class OutputSink {
   virtual ~OutputSink() = default;
   virtual void OnAccepted(const AcceptedInfo& info) = 0;
   virtual void OnProgress(int sample, int evaluations_done, int evaluations_total) = 0;
-  virtual void OnPreview(int sample, int evaluations_done, Pixels pixels) = 0;
-  virtual void OnImage(int sample, Pixels pixels, const SampleTimings& timings) = 0;
+  virtual void OnPreview(int sample, int evaluations_done, Image pixels) = 0;
+  virtual void OnImage(int sample, Image pixels, const SampleTimings& timings) = 0;
   virtual void OnSampleFailed(int sample, const absl::Status& status) = 0;
   // Exactly once, last. OK when every sample was delivered; INTERNAL when some failed (the others
   // were delivered); CANCELLED or DEADLINE_EXCEEDED when the job was stopped; RESOURCE_EXHAUSTED
@@ -63,7 +63,7 @@ struct GenerationJob {
   std::shared_ptr<const SamplingPlan> plan;  // the same for all samples
   // What the samples start from or keep parts of; null if the plan reads no image and nothing is
   // kept.
-  std::shared_ptr<const GivenImage> image = nullptr;
+  std::shared_ptr<const InitImage> image = nullptr;
   std::vector<SampleSpec> samples;  // at least one
   Priority priority = Priority::kNormal;
   int preview_every = 0;  // evaluations between previews; 0: none

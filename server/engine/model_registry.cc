@@ -19,7 +19,7 @@ absl::Status NoSuchModel(const std::string& name, const Models& models) {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const LoadedModel>> LoadedModel::Load(StepExecutor& executor,
+absl::StatusOr<std::shared_ptr<const LoadedModel>> LoadedModel::Load(Executor& executor,
                                                                      const std::string& name,
                                                                      const std::string& path) {
   const absl::StatusOr<NetworkId> network = executor.LoadNetwork(path);
@@ -34,8 +34,7 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> LoadedModel::Load(StepExecuto
   return model;
 }
 
-LoadedModel::LoadedModel(StepExecutor& executor, std::string name, NetworkId network,
-                         NetworkInfo info)
+LoadedModel::LoadedModel(Executor& executor, std::string name, NetworkId network, NetworkInfo info)
     : executor_(executor),
       name_(std::move(name)),
       network_(network),

@@ -10,8 +10,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "model/executor.h"
 #include "model/network_info.h"
-#include "model/step_executor.h"
 #include "server/engine/cost_model.h"
 
 namespace skipstream {
@@ -22,7 +22,7 @@ struct ModelMetrics;
 // requests finish on the weights they started with.
 class LoadedModel {
  public:
-  static absl::StatusOr<std::shared_ptr<const LoadedModel>> Load(StepExecutor& executor,
+  static absl::StatusOr<std::shared_ptr<const LoadedModel>> Load(Executor& executor,
                                                                  const std::string& name,
                                                                  const std::string& path);
   ~LoadedModel();
@@ -35,9 +35,9 @@ class LoadedModel {
   CostModel& cost() const { return cost_; }  // thread-safe
 
  private:
-  LoadedModel(StepExecutor& executor, std::string name, NetworkId network, NetworkInfo info);
+  LoadedModel(Executor& executor, std::string name, NetworkId network, NetworkInfo info);
 
-  StepExecutor& executor_;
+  Executor& executor_;
   const std::string name_;
   const NetworkId network_;
   const NetworkInfo info_;

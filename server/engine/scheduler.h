@@ -36,7 +36,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "model/step_executor.h"
+#include "model/executor.h"
 #include "server/engine/generation_job.h"
 #include "server/engine/tenant.h"
 

@@ -118,7 +118,7 @@ struct TransportMetrics {
   // {model}: calls that were admitted, from arrival until end; not those that joined later
   LabelledHistogram request_duration_seconds;
   prometheus::Histogram& time_to_first_image_seconds;  // arrival until handed to the stream
-  LabelledHistogram encode_seconds;  // {format}: "png", "webp" or "raw"; per picture
+  LabelledHistogram encode_seconds;  // {format}: "png", "webp" or "raw"; per image
   prometheus::Histogram& nfe;        // per accepted request, as the user counts it
   prometheus::Gauge& ready;          // 1 while the readiness check says SERVING
 };

@@ -7,8 +7,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/unique_fd.h"
 #include "server/net/address.h"
-#include "server/net/unique_fd.h"
 
 namespace skipstream {
 

@@ -108,12 +108,12 @@ v1::GenerateEvent ImageEvent(const v1::GenerateRequest& request, int index) {
   *image.mutable_resolved_request() = resolved;
   std::string json;
   (void)google::protobuf::util::MessageToJsonString(resolved, &json);
-  v1::EncodedImage& picture = *image.mutable_picture();
-  picture.set_format(v1::IMAGE_FORMAT_PNG);
-  picture.set_width(kSide);
-  picture.set_height(kSide);
-  picture.set_channels(3);
-  picture.set_data(EncodePng(FakeServer::ColorOf(resolved), json));
+  v1::EncodedImage& encoded = *image.mutable_picture();
+  encoded.set_format(v1::IMAGE_FORMAT_PNG);
+  encoded.set_width(kSide);
+  encoded.set_height(kSide);
+  encoded.set_channels(3);
+  encoded.set_data(EncodePng(FakeServer::ColorOf(resolved), json));
   return event;
 }
 

@@ -31,7 +31,7 @@ class SteppedServer:
         self._offset = folder / "offset"
         self.step(0)
         environment = {
-            "LD_PRELOAD": str(BUILD / "tests/client/libstepped_clock.so"),
+            "LD_PRELOAD": str(BUILD / "tests/client/cli/libstepped_clock.so"),
             "STEPPED_CLOCK": str(self._offset),
             "ASAN_OPTIONS": "verify_asan_link_order=0",  # in a build with it, it would come first
         }

@@ -8,8 +8,8 @@
 #include <cstdlib>
 #include <string>
 
-#include "server/transport/request_resolver.h"
-#include "tests/server/transport/transport_harness.h"
+#include "server/request/request_resolver.h"
+#include "tests/testing/test_models.h"
 
 namespace skipstream {
 namespace {

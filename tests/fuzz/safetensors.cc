@@ -1,6 +1,6 @@
 // Any bytes as a model file: its header and metadata are refused in words, or every tensor it names
 // can be read.
-#include "model/network/safetensors.h"
+#include "model/files/safetensors.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -11,7 +11,7 @@
 #include <string>
 
 #include "absl/types/span.h"
-#include "model/network/model_file.h"
+#include "model/families/edm_unet/model_file.h"
 
 namespace skipstream {
 namespace {

@@ -1,4 +1,4 @@
-"""Writes what the fuzz targets start from: valid requests, model files and pictures, small.
+"""Writes what the fuzz targets start from: valid requests, model files and images, small.
 
 usage: seeds.py FOLDER, which gets a folder for each target.
 """
@@ -15,7 +15,7 @@ from google.protobuf import text_format
 from PIL import Image
 from skipstream._proto.skipstream.v1 import image_generation_pb2 as pb
 
-# For the models of tests/server/transport/transport_harness.h.
+# For the models of tests/testing/test_models.h.
 REQUESTS = [
     "",
     "count: 2 sampler { nfe: 9 } skip_tuning { rho: 0.9 }",
@@ -59,7 +59,7 @@ def requests() -> list[bytes]:
     raw.input_image.picture = bytes(range(48))
     raw.input_image.mask = bytes(16)
     png = pb.GenerateRequest()
-    png.input_image.picture = picture("PNG", "RGB", (4, 4))
+    png.input_image.picture = image("PNG", "RGB", (4, 4))
     png.input_image.strength = 0.5
     return [*seeds, raw.SerializeToString(), png.SerializeToString()]
 
@@ -93,30 +93,30 @@ def model_files() -> list[bytes]:
     ]
 
 
-def picture(kind: str, mode: str, size: tuple[int, int], **options: object) -> bytes:
+def image(kind: str, mode: str, size: tuple[int, int], **options: object) -> bytes:
     out = io.BytesIO()
     Image.linear_gradient("L").resize(size).convert(mode).save(out, kind, **options)
     return out.getvalue()
 
 
-def pictures() -> list[bytes]:
+def images() -> list[bytes]:
     seeds = [bytes([0]) + bytes(48), bytes([3, 77])]
     for shape, size in enumerate([(4, 4), (8, 4), (32, 32), (1, 1)]):
         twice = (2 * size[0], 2 * size[1])
         for mode in ("L", "RGB", "RGBA", "P", "1", "LA", "I;16"):
-            seeds.append(bytes([shape]) + picture("PNG", mode, twice))
-        seeds.append(bytes([shape]) + picture("WEBP", "RGB", size, lossless=True))
-        seeds.append(bytes([shape]) + picture("WEBP", "RGBA", twice))
+            seeds.append(bytes([shape]) + image("PNG", mode, twice))
+        seeds.append(bytes([shape]) + image("WEBP", "RGB", size, lossless=True))
+        seeds.append(bytes([shape]) + image("WEBP", "RGBA", twice))
         exif = Image.Exif()
         exif[0x112] = 6
         for kind in ("PNG", "WEBP"):
-            seeds.append(bytes([shape]) + picture(kind, "RGB", size[::-1], exif=exif))
+            seeds.append(bytes([shape]) + image(kind, "RGB", size[::-1], exif=exif))
     return seeds
 
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    seeds = {"request": requests(), "safetensors": model_files(), "picture": pictures()}
+    seeds = {"request": requests(), "safetensors": model_files(), "image": images()}
     for target, inputs in seeds.items():
         (folder / target).mkdir(parents=True, exist_ok=True)
         for i, data in enumerate(inputs):

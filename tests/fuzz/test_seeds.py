@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / os.environ.get("SKIPSTREAM_BUILD_DIR", "build/release")
 
 
-@pytest.mark.parametrize("target", ["request", "safetensors", "picture"])
+@pytest.mark.parametrize("target", ["request", "safetensors", "image"])
 def test_the_seeds_break_no_promise(tmp_path: Path, target: str) -> None:
     subprocess.run([sys.executable, ROOT / "tests/fuzz/seeds.py", tmp_path], check=True)
     files = sorted((tmp_path / target).iterdir())

@@ -44,22 +44,90 @@ class Rule:
     allowed: Matcher = lambda path: False
 
 
-RULES = (
-    Rule(
-        "the seam headers, the samplers and the engine know neither torch nor gRPC nor protobuf",
-        under("model/sampler/", "model/step_executor.h", "model/network_info.h", "server/engine/"),
-        either(torch, grpc, protobuf),
+# The folders that each folder may include, beside itself. A folder that is not named here may
+# include any: programs and tests.
+BELOW = {
+    "base/": (),
+    "base/image/": ("base/",),
+    "model/": ("base/image/", "model/diffusion/"),
+    "model/diffusion/": ("base/", "model/"),
+    "model/files/": ("base/", "model/", "model/diffusion/"),
+    "model/nn/": ("base/", "model/files/"),
+    "model/families/edm_unet/": (
+        "base/",
+        "model/",
+        "model/diffusion/",
+        "model/files/",
+        "model/nn/",
     ),
-    Rule("the server's layers see no torch header", under("server/"), torch),
+    "model/backends/": (
+        "base/",
+        "model/",
+        "model/diffusion/",
+        "model/families/edm_unet/",
+        "model/nn/",
+    ),
+    "model/backends/cpu/": ("base/", "model/", "model/families/edm_unet/", "model/nn/"),
+    "model/backends/cuda/": ("model/", "model/backends/", "model/diffusion/"),
+    "server/net/": ("base/",),
+    "server/log/": (),
+    "server/metrics/": ("server/net/",),
+    "server/engine/": ("base/", "base/image/", "model/", "model/diffusion/", "server/metrics/"),
+    "server/request/": ("base/", "base/image/", "model/", "model/diffusion/", "server/engine/"),
+    "server/generation/": (
+        "base/",
+        "base/image/",
+        "server/engine/",
+        "server/log/",
+        "server/metrics/",
+        "server/request/",
+    ),
+    "server/security/": ("base/", "server/engine/", "server/log/", "server/request/"),
+    "server/rpc/workarounds/": ("base/", "server/log/", "server/net/"),
+    "client/cc/": (),
+    "client/cli/output/": ("base/", "client/cc/"),
+    "client/cli/flags/": ("base/", "client/cc/", "client/cli/output/"),
+    "client/cli/sweep/": ("client/cli/flags/", "client/cli/output/"),
+    "client/cli/commands/": (
+        "base/",
+        "client/cc/",
+        "client/cli/flags/",
+        "client/cli/output/",
+        "client/cli/sweep/",
+    ),
+}
+# No folder of the product holds more rooms than this; a header and its source are one.
+MAX_ROOMS = 20
+
+TORCH_FREE = under(
+    "base/",
+    "model/executor.h",
+    "model/network_info.h",
+    "model/extent.h",
+    "model/diffusion/",
+    "model/files/",
+    "model/execution/replica_executor.",
+    "model/execution/device_list.",
+    "server/",
+    "client/",
+)
+
+RULES = (
+    Rule("what needs no LibTorch sees none", TORCH_FREE, torch),
     Rule(
-        "the network's layers see neither gRPC nor protobuf",
-        under("model/"),
+        "base/ and model/ know neither gRPC nor protobuf",
+        under("base/", "model/"),
         either(grpc, protobuf),
     ),
     Rule(
-        "base/ stands alone",
-        under("base/"),
-        either(torch, grpc, protobuf, flags, under("model/", "server/", "client/")),
+        "the engine knows neither gRPC nor protobuf",
+        under("server/engine/"),
+        either(grpc, protobuf),
+    ),
+    Rule(
+        "requests and generations know protobuf, not gRPC",
+        under("server/request/", "server/generation/"),
+        grpc,
     ),
     Rule(
         "only the HTTP server of the metrics sees Boost",
@@ -68,40 +136,17 @@ RULES = (
         allowed=under("server/metrics/http_server.cc"),
     ),
     Rule(
-        "server/net stands alone",
-        under("server/net/"),
-        either(
-            torch,
-            grpc,
-            protobuf,
-            under(
-                "model/", "server/engine/", "server/log/", "server/metrics/", "server/transport/"
-            ),
-        ),
+        "the CPU kernels stand alone",
+        under("model/backends/cpu/kernels", "model/backends/cpu/team."),
+        either(torch, under("absl/", "base/", "model/nn/", "model/families/", "model/diffusion/")),
+    ),
+    Rule(
+        "only main sees how an executor is made",
+        under("server/"),
+        under("model/execution/", "model/backends/", "model/families/", "model/nn/"),
+        allowed=under("server/startup/main.cc"),
     ),
     Rule("model/ knows nothing above it", under("model/"), under("server/", "client/")),
-    Rule(
-        "model/sampler stands alone",
-        under("model/sampler/"),
-        under("model/torch/", "model/network/"),
-    ),
-    Rule(
-        "the CPU kernels stand alone",
-        under("model/cpu/"),
-        either(torch, under("absl/", "model/network/", "model/torch/", "model/sampler/")),
-    ),
-    Rule(
-        "what every executor shares knows none of them, and devices know no CUDA",
-        under("model/torch/", "model/device/"),
-        under("model/cuda/"),
-    ),
-    Rule("the engine knows no transport", under("server/engine/"), under("server/transport/")),
-    Rule(
-        "only main sees the implementation of the executor",
-        under("server/"),
-        under("model/torch/", "model/network/", "model/device/", "model/cuda/"),
-        allowed=under("server/main.cc"),
-    ),
     Rule("the client knows only the API", under("client/"), under("server/", "model/")),
     Rule("the server knows no client", under("server/"), under("client/")),
     Rule(
@@ -113,7 +158,7 @@ RULES = (
         "flags are read by programs, not by libraries",
         under("base/", "model/", "server/", "client/cc/"),
         flags,
-        allowed=under("server/main.cc", "server/flags."),
+        allowed=under("server/startup/main.cc", "server/startup/flags."),
     ),
 )
 
@@ -155,6 +200,31 @@ class IncludeGraph:
                     yield [*chain, target]
 
 
+def folder_of(path: str) -> str:
+    return path.rpartition("/")[0] + "/"
+
+
+def folder_violations(graph: IncludeGraph) -> list[str]:
+    """Includes of folders that BELOW does not allow, and folders with more rooms than MAX_ROOMS."""
+    found = []
+    rooms: dict[str, set[str]] = {}
+    for source, targets in graph.includes.items():
+        folder = folder_of(source)
+        rooms.setdefault(folder, set()).add(source.rpartition(".")[0])
+        if folder not in BELOW:
+            continue
+        for target in targets:
+            other = folder_of(target)
+            if target in graph.includes and other not in (folder, *BELOW[folder]):
+                found.append(f"{folder} may not include {other}: {source} -> {target}")
+    found += [
+        f"{folder} has {len(names)} rooms, more than {MAX_ROOMS}"
+        for folder, names in rooms.items()
+        if len(names) > MAX_ROOMS and not folder.startswith("tests/")
+    ]
+    return found
+
+
 def violations(root: Path) -> list[str]:
     """Every breach of RULES, and what would blind them, as text."""
     graph = IncludeGraph(root)
@@ -162,6 +232,7 @@ def violations(root: Path) -> list[str]:
         f"{source} includes {target!r} relative to itself: write the path from the root"
         for source, target in graph.relative
     ]
+    found += folder_violations(graph)
     for source in graph.includes:
         rules = [rule for rule in RULES if rule.sources(source) and not rule.allowed(source)]
         reached = list(graph.reached(source))

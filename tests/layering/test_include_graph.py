@@ -6,18 +6,20 @@ from include_graph import IncludeGraph, violations
 ROOT = Path(__file__).resolve().parents[2]
 
 CLEAN = {
-    "model/step_executor.h": '#include "model/sampler/solver_step.h"\n#include <vector>\n',
-    "model/sampler/solver_step.h": "",
-    "model/torch/torch_executor.h": '#include "model/step_executor.h"\n',
-    "model/torch/torch_executor.cc": (
-        '#include <torch/torch.h>\n#include "model/torch/torch_executor.h"\n'
+    "base/clock.h": "",
+    "model/executor.h": '#include "model/diffusion/solver_step.h"\n#include <vector>\n',
+    "model/diffusion/solver_step.h": "",
+    "model/execution/options.h": '#include "model/executor.h"\n',
+    "model/execution/options.cc": (
+        '#include <torch/torch.h>\n#include "model/execution/options.h"\n'
     ),
-    "server/engine/engine.h": '#include "model/step_executor.h"\n',
-    "server/transport/service.cc": (
+    "server/engine/engine.h": '#include "model/executor.h"\n',
+    "server/request/resolver.cc": '#include "skipstream/v1/image_generation.pb.h"\n',
+    "server/rpc/service.cc": (
         '#include <grpcpp/grpcpp.h>\n#include "server/engine/engine.h"\n'
         '#include "skipstream/v1/image_generation.grpc.pb.h"\n'
     ),
-    "server/main.cc": '#include <CLI/CLI.hpp>\n#include "model/torch/torch_executor.h"\n',
+    "server/startup/main.cc": '#include <CLI/CLI.hpp>\n#include "model/execution/options.h"\n',
     "client/cc/client.cc": '#include "skipstream/v1/image_generation.grpc.pb.h"\n',
     "client/cli/main.cc": "#include <CLI/CLI.hpp>\n",
 }
@@ -38,15 +40,15 @@ def test_the_project_keeps_its_layers() -> None:
 def test_the_checker_reads_the_project() -> None:
     graph = IncludeGraph(ROOT)
     for folder in (
-        "model/sampler/",
-        "model/torch/",
+        "model/diffusion/",
+        "model/execution/",
         "server/engine/",
-        "server/transport/",
+        "server/rpc/",
         "client/",
     ):
         assert any(name.startswith(folder) for name in graph.includes), folder
-    chains = {chain[-1] for chain in graph.reached("model/step_executor.h")}
-    assert "model/sampler/solver_step.h" in chains
+    chains = {chain[-1] for chain in graph.reached("model/executor.h")}
+    assert "model/diffusion/solver_step.h" in chains
 
 
 def test_a_clean_tree_passes(tmp_path: Path) -> None:
@@ -56,25 +58,27 @@ def test_a_clean_tree_passes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "include", "message"),
     [
-        ("model/sampler/solver_step.h", "<torch/torch.h>", "the seam headers"),
-        ("model/sampler/heun.cc", '"google/protobuf/message.h"', "the seam headers"),
-        ("server/engine/engine.cc", "<grpcpp/grpcpp.h>", "the seam headers"),
-        ("server/engine/engine.cc", '"skipstream/v1/image_generation.pb.h"', "the seam headers"),
-        ("server/transport/a.cc", "<ATen/ATen.h>", "the server's layers"),
-        ("model/torch/a.cc", "<google/protobuf/message.h>", "the network's layers"),
-        ("base/a.cc", '"client/cc/client.h"', "base/ stands alone"),
-        ("model/torch/a.cc", '"server/engine/engine.h"', "model/ knows nothing"),
-        ("model/sampler/a.cc", '"model/torch/torch_executor.h"', "stands alone"),
-        ("server/engine/a.cc", '"server/transport/service.h"', "no transport"),
-        ("server/transport/a.cc", '"model/torch/torch_executor.h"', "only main"),
+        ("model/diffusion/solver_step.h", "<torch/torch.h>", "sees none"),
+        ("model/diffusion/heun.cc", '"google/protobuf/message.h"', "neither gRPC nor protobuf"),
+        ("server/engine/engine.cc", "<grpcpp/grpcpp.h>", "neither gRPC nor protobuf"),
+        ("server/engine/engine.cc", '"skipstream/v1/image_generation.pb.h"', "nor protobuf"),
+        ("server/request/resolver.cc", "<grpcpp/grpcpp.h>", "protobuf, not gRPC"),
+        ("server/generation/a.cc", '"grpcpp/support/status.h"', "protobuf, not gRPC"),
+        ("server/rpc/a.cc", "<ATen/ATen.h>", "sees none"),
+        ("base/a.cc", '"client/cc/client.cc"', "base/ may not include"),
+        ("base/a.cc", '"model/executor.h"', "base/ may not include"),
+        ("model/execution/a.cc", "<google/protobuf/message.h>", "neither gRPC nor protobuf"),
+        ("model/execution/a.cc", '"server/engine/engine.h"', "model/ knows nothing"),
+        ("model/diffusion/a.cc", '"model/execution/options.h"', "may not include"),
+        ("server/engine/a.cc", '"server/rpc/service.cc"', "server/engine/ may not include"),
+        ("server/rpc/a.cc", '"model/execution/options.h"', "only main"),
         ("client/cli/a.cc", '"server/engine/engine.h"', "only the API"),
-        ("client/cc/a.cc", '"model/network_info.h"', "only the API"),
-        ("server/engine/a.cc", '"client/cc/client.h"', "no client"),
+        ("client/cc/a.cc", '"model/executor.h"', "only the API"),
+        ("server/engine/a.cc", '"client/cc/client.cc"', "no client"),
         ("server/engine/a.cc", '"tests/testing/fake_clock.h"', "includes tests"),
         ("server/engine/a.cc", "<CLI/CLI.hpp>", "flags"),
         ("client/cc/a.cc", '"absl/flags/flag.h"', "flags"),
-        ("server/transport/a.cc", "<boost/asio.hpp>", "only the HTTP server"),
-        ("server/net/a.cc", '"server/metrics/metrics.h"', "server/net stands alone"),
+        ("server/rpc/a.cc", "<boost/asio.hpp>", "only the HTTP server"),
     ],
 )
 def test_a_direct_breach_is_found(tmp_path: Path, file: str, include: str, message: str) -> None:
@@ -85,11 +89,11 @@ def test_a_direct_breach_is_found(tmp_path: Path, file: str, include: str, messa
 
 def test_a_breach_through_another_header_is_found_with_its_chain(tmp_path: Path) -> None:
     files = CLEAN | {
-        "server/transport/service.cc": '#include "server/transport/helper.h"\n',
-        "server/transport/helper.h": "  #  include <c10/core/Device.h>\n",
+        "server/rpc/service.cc": '#include "server/rpc/helper.h"\n',
+        "server/rpc/helper.h": "  #  include <c10/core/Device.h>\n",
     }
     found = violations(tree(tmp_path, files))
-    chain = "server/transport/service.cc -> server/transport/helper.h -> c10/core/Device.h"
+    chain = "server/rpc/service.cc -> server/rpc/helper.h -> c10/core/Device.h"
     assert any(chain in line for line in found), found
 
 
@@ -107,3 +111,8 @@ def test_an_include_relative_to_the_file_is_found(tmp_path: Path) -> None:
 def test_cycles_end(tmp_path: Path) -> None:
     files = {"model/a.h": '#include "model/b.h"\n', "model/b.h": '#include "model/a.h"\n'}
     assert violations(tree(tmp_path, files)) == []
+
+
+def test_a_folder_with_too_many_rooms_is_found(tmp_path: Path) -> None:
+    files = {f"server/rpc/room{i}{end}": "" for i in range(21) for end in (".h", ".cc")}
+    assert any("22 rooms" in line for line in violations(tree(tmp_path, CLEAN | files)))

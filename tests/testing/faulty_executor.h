@@ -1,4 +1,4 @@
-// Any StepExecutor, with faults on command.
+// Any Executor, with faults on command.
 #ifndef SKIPSTREAM_TESTS_TESTING_FAULTY_EXECUTOR_H_
 #define SKIPSTREAM_TESTS_TESTING_FAULTY_EXECUTOR_H_
 
@@ -12,15 +12,15 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "model/step_executor.h"
+#include "model/executor.h"
 
 namespace skipstream {
 
 // Everything goes to the executor inside; the faults that are armed are put in between. Arming is
 // thread-safe and holds for operations that come after it.
-class FaultyExecutor final : public StepExecutor, private ExecutorListener {
+class FaultyExecutor final : public Executor, private ExecutorListener {
  public:
-  explicit FaultyExecutor(std::unique_ptr<StepExecutor> inner) : inner_(std::move(inner)) {}
+  explicit FaultyExecutor(std::unique_ptr<Executor> inner) : inner_(std::move(inner)) {}
 
   // The next `count` batches run and are reported as failed with INTERNAL.
   void FailBatches(int count);
@@ -71,7 +71,7 @@ class FaultyExecutor final : public StepExecutor, private ExecutorListener {
   std::map<SlotId, Plan> poisoned_plans_;  // of samples in flight; the caller's thread's
   ExecutorListener* listener_ = nullptr;
   // Last: its threads, which report here, end before the rest goes.
-  const std::unique_ptr<StepExecutor> inner_;
+  const std::unique_ptr<Executor> inner_;
 };
 
 }  // namespace skipstream

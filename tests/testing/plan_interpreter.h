@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "model/sampler/solver_step.h"
+#include "model/diffusion/solver_step.h"
 
 namespace skipstream {
 
@@ -35,9 +35,9 @@ class PlanInterpreter {
   explicit PlanInterpreter(TermDenoiser denoiser, NormalSource normal = {})
       : denoiser_(std::move(denoiser)), normal_(std::move(normal)) {}
 
-  // One value of the given picture per sample; with a mask (0 to 1) every D is masked.
-  void GivePicture(std::vector<double> picture, std::vector<double> mask = {}) {
-    picture_ = std::move(picture);
+  // One value of the given image per sample; with a mask (0 to 1) every D is masked.
+  void GiveInitImage(std::vector<double> image, std::vector<double> mask = {}) {
+    image_ = std::move(image);
     mask_ = std::move(mask);
   }
 
@@ -56,7 +56,7 @@ class PlanInterpreter {
     Draw(initial.noise != 0.0);
     for (size_t i = 0; i < latents.size(); ++i) {
       double value = 0.0;
-      if (initial.image != 0.0) value += initial.image * (picture_.empty() ? kNaN : picture_[i]);
+      if (initial.image != 0.0) value += initial.image * (image_.empty() ? kNaN : image_[i]);
       if (initial.latent != 0.0) value += initial.latent * latents[i];
       if (initial.noise != 0.0) value += initial.noise * registers_[kNoise][i];
       registers_[kBase][i] = registers_[kEval][i] = value;
@@ -97,7 +97,7 @@ class PlanInterpreter {
       denoised += term.weight * denoiser_(registers_[kEval][i], step.sigma, term);
     }
     if (mask_.empty()) return denoised;
-    return mask_[i] * denoised + (1.0 - mask_[i]) * picture_[i];
+    return mask_[i] * denoised + (1.0 - mask_[i]) * image_[i];
   }
 
   double Row(const std::array<double, kNumRegisters>& coefficients, size_t i) const {
@@ -110,7 +110,7 @@ class PlanInterpreter {
 
   const TermDenoiser denoiser_;
   const NormalSource normal_;
-  std::vector<double> picture_;
+  std::vector<double> image_;
   std::vector<double> mask_;
   std::array<std::vector<double>, kNumRegisters> registers_;
 };

@@ -177,13 +177,13 @@ BatchResult PuppetExecutor::RunBatch(const StepBatch& batch) {
 
 ReadOutResult PuppetExecutor::RunReadOut(const Operation::Read& read) {
   const SlotState& state = slots_[read.slot];
-  ReadOutResult result{.id = read.id, .status = ReadOutFault(state.seed, read.kind), .pixels = {}};
+  ReadOutResult result{.id = read.id, .status = ReadOutFault(state.seed, read.kind), .image = {}};
   if (!result.status.ok()) return result;
   const NetworkInfo& info = options_.info;
-  result.pixels = {info.height, info.width, info.channels, {}};
-  result.pixels.data.resize(static_cast<size_t>(info.height) * info.width * info.channels);
+  result.image = {info.height, info.width, info.channels, {}};
+  result.image.data.resize(static_cast<size_t>(info.height) * info.width * info.channels);
   uint64_t digest = Stir(state.digest, static_cast<uint64_t>(read.kind));
-  for (uint8_t& value : result.pixels.data) {
+  for (uint8_t& value : result.image.data) {
     digest = Stir(digest, uint64_t{0});
     value = static_cast<uint8_t>(digest);
   }
@@ -233,7 +233,7 @@ std::vector<std::string> PuppetExecutor::violations() const {
   return violations_;
 }
 
-// --- StepExecutor ---
+// --- Executor ---
 
 void PuppetExecutor::SetListener(ExecutorListener* listener) {
   std::lock_guard lock(mutex_);

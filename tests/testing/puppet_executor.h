@@ -1,4 +1,4 @@
-// A StepExecutor without networks, for tests of everything above it.
+// A Executor without networks, for tests of everything above it.
 #ifndef SKIPSTREAM_TESTS_TESTING_PUPPET_EXECUTOR_H_
 #define SKIPSTREAM_TESTS_TESTING_PUPPET_EXECUTOR_H_
 
@@ -17,8 +17,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "model/executor.h"
 #include "model/network_info.h"
-#include "model/step_executor.h"
 
 namespace skipstream {
 
@@ -28,8 +28,8 @@ namespace skipstream {
 // stream:
 //   manual     when the test calls CompleteNext(), on the test's thread
 //   automatic  at once, on a thread of its own
-// Calls that break the contract of StepExecutor are listed in violations().
-class PuppetExecutor : public StepExecutor {
+// Calls that break the contract of Executor are listed in violations().
+class PuppetExecutor : public Executor {
  public:
   struct Options {
     int max_batch = 16;
@@ -89,7 +89,7 @@ class PuppetExecutor : public StepExecutor {
   std::set<NetworkId> networks() const;  // loaded, not unloaded
   std::vector<std::string> violations() const;
 
-  // --- StepExecutor ---
+  // --- Executor ---
 
   void SetListener(ExecutorListener* listener) override;
   absl::StatusOr<NetworkId> LoadNetwork(const std::string& path) override;

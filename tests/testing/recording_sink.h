@@ -22,14 +22,14 @@ class RecordingSink final : public OutputSink {
   struct Preview {
     int sample = 0;
     int evaluations_done = 0;
-    Pixels pixels;
+    Image pixels;
   };
   struct State {
     // "accepted", "progress 0 1/9", "preview 0 3", "image 0", "failed 0", "finished OK"
     std::vector<std::string> events;
     std::optional<AcceptedInfo> accepted;
     std::vector<Preview> previews;
-    std::map<int, Pixels> images;
+    std::map<int, Image> images;
     std::map<int, SampleTimings> timings;
     std::map<int, absl::Status> failures;
     std::optional<absl::Status> finished;
@@ -46,12 +46,12 @@ class RecordingSink final : public OutputSink {
     Record(absl::StrCat("progress ", sample, " ", evaluations_done, "/", evaluations_total),
            [](State&) {});
   }
-  void OnPreview(int sample, int evaluations_done, Pixels pixels) override {
+  void OnPreview(int sample, int evaluations_done, Image pixels) override {
     Record(absl::StrCat("preview ", sample, " ", evaluations_done), [&](State& state) {
       state.previews.push_back({sample, evaluations_done, std::move(pixels)});
     });
   }
-  void OnImage(int sample, Pixels pixels, const SampleTimings& timings) override {
+  void OnImage(int sample, Image pixels, const SampleTimings& timings) override {
     Record(absl::StrCat("image ", sample), [&](State& state) {
       CheckSampleIsOpen(state, sample);
       state.images[sample] = std::move(pixels);

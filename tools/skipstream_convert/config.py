@@ -1,9 +1,9 @@
 """The configuration of a model file: constructor arguments of a published preconditioner and its
 network, checked. Names and defaults are EDM's (arXiv 2206.00364).
 
-What is valid is what the server loads: model/network/unet_config.cc, song_unet_config.cc and
-preconditioning.cc decide it. tests/tools/convert/configs.json holds configurations that both are
-tested with.
+The server decides what is valid: unet_config.cc and song_unet_config.cc in
+model/families/edm_unet, and model/diffusion/preconditioning.cc. Both are tested with the
+configurations in tests/tools/convert/configs.json.
 """
 
 from __future__ import annotations

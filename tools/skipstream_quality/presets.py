@@ -1,6 +1,6 @@
 """Presets: recommended skip-tunings as files, and inside model files (metadata key `skip_tuning`).
 
-The form is model/network/presets.h's: {"presets": [{"name", "nfe", "solver"?, depth, "noise"?}]}.
+The form is model/files/presets.h's: {"presets": [{"name", "nfe", "solver"?, depth, "noise"?}]}.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Model files to start from and to export, as model/network/model_file.h wants them."""
+"""Model files to start from and to export, as model/families/edm_unet/model_file.h wants them."""
 
 from __future__ import annotations
 

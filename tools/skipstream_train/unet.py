@@ -1,8 +1,8 @@
 """The DDPM++ UNet (arXiv 2011.13456; in EDM's form arXiv 2206.00364, Table 7) to be trained.
 
 Modules carry the parameter names of EDM checkpoints, so a state_dict is the content of a model
-file. This is the SongUNet of model/network with positional embedding, standard encoder and decoder
-and box resampling; tools/reference_unet computes the same.
+file. This is the SongUNet of model/families/edm_unet with positional embedding, standard encoder
+and decoder, and box resampling; tools/reference_unet computes the same.
 """
 
 from __future__ import annotations

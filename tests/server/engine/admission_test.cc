@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "server/engine/error_details.h"
+#include "base/error_details.h"
 
 namespace skipstream {
 namespace {

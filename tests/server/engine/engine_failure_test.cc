@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "server/engine/error_details.h"
+#include "base/error_details.h"
 #include "tests/server/engine/engine_harness.h"
 
 namespace skipstream {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "model/sampler/sampler.h"
+#include "model/diffusion/sampler.h"
 #include "tests/server/engine/engine_harness.h"
 
 namespace skipstream {

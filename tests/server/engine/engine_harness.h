@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "model/sampler/solver_step.h"
+#include "model/diffusion/solver_step.h"
 #include "prometheus/registry.h"
 #include "server/engine/engine.h"
 #include "server/metrics/metrics.h"

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "server/engine/error_details.h"
+#include "base/error_details.h"
 #include "tests/server/engine/engine_harness.h"
 
 namespace skipstream {

@@ -146,8 +146,8 @@ class ChainingSink final : public OutputSink {
   explicit ChainingSink(std::function<void()> on_finished) : on_finished_(std::move(on_finished)) {}
   void OnAccepted(const AcceptedInfo&) override {}
   void OnProgress(int, int, int) override {}
-  void OnPreview(int, int, Pixels) override {}
-  void OnImage(int, Pixels, const SampleTimings&) override {}
+  void OnPreview(int, int, Image) override {}
+  void OnImage(int, Image, const SampleTimings&) override {}
   void OnSampleFailed(int, const absl::Status&) override {}
   void OnFinished(const absl::Status&) override { on_finished_(); }
 

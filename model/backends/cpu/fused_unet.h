@@ -1,0 +1,32 @@
+// A UNet computed by the kernels of model/backends/cpu: the same network as SongUNet or
+// DhariwalUNet, with everything between two convolutions in one pass over the pixels, and no
+// concatenation in memory.
+#ifndef SKIPSTREAM_MODEL_BACKENDS_CPU_FUSED_UNET_H_
+#define SKIPSTREAM_MODEL_BACKENDS_CPU_FUSED_UNET_H_
+
+#include <memory>
+
+#include "absl/status/status.h"
+#include "model/families/edm_unet/model_file.h"
+#include "model/families/edm_unet/unet.h"
+#include "model/network_form.h"
+#include "model/nn/parameter_source.h"
+
+namespace skipstream {
+
+// What the fused kernels are faster in on this CPU, measured now (a few milliseconds); bfloat16
+// only if clearly.
+Precision FasterPrecision();
+
+// Unimplemented, saying why, where this CPU or this kind of network has no fused form.
+absl::Status CheckFused(const UNetFamilyConfig& config, Precision precision);
+
+// A network's value depends on nothing but its row: not on the batch, nor on the number of threads,
+// of which it uses as many as the calling thread's LibTorch setting says. Only if CheckFused() is
+// OK.
+std::unique_ptr<UNet> MakeFusedUNet(const UNetFamilyConfig& config, int out_channels,
+                                    Precision precision, ParameterSource& source);
+
+}  // namespace skipstream
+
+#endif  // SKIPSTREAM_MODEL_BACKENDS_CPU_FUSED_UNET_H_

@@ -1,0 +1,336 @@
+#include "model/backends/device_unet.h"
+
+#include <cmath>
+#include <utility>
+
+#include "ATen/ops/avg_pool2d.h"
+#include "ATen/ops/cat.h"
+#include "ATen/ops/conv2d.h"
+#include "ATen/ops/linear.h"
+#include "ATen/ops/mm.h"
+#include "ATen/ops/outer.h"
+#include "ATen/ops/scaled_dot_product_attention.h"
+#include "ATen/ops/silu.h"
+#include "model/nn/resampling.h"
+
+namespace skipstream {
+namespace {
+
+// [B, H, W, C] as LibTorch's convolutions have it, and back: views.
+at::Tensor AsImages(const at::Tensor& x) { return x.permute({0, 3, 1, 2}); }
+at::Tensor AsFeatures(const at::Tensor& x) { return x.permute({0, 2, 3, 1}).contiguous(); }
+
+at::Tensor Convolve(const at::Tensor& x, const at::Tensor& weight) {
+  return AsFeatures(at::conv2d(AsImages(x), weight, /*bias=*/{}, /*stride=*/1,
+                               /*padding=*/(weight.size(2) - 1) / 2));
+}
+
+// A 1x1 convolution: weight [in, out].
+at::Tensor Mix(const at::Tensor& x, const at::Tensor& weight) {
+  return at::mm(x.view({-1, x.size(3)}), weight)
+      .view({x.size(0), x.size(1), x.size(2), weight.size(1)});
+}
+
+// Rows (c, part) of a weight or bias become (part, c).
+at::Tensor Regrouped(const at::Tensor& x, int64_t parts) {
+  if (!x.defined()) return x;
+  const int64_t rows = x.size(0);
+  return x.reshape({rows / parts, parts, -1}).transpose(0, 1).reshape_as(x);
+}
+
+at::Tensor Plus(const at::Tensor& a, const at::Tensor& b) {
+  return a.defined() && b.defined() ? a.add(b) : at::Tensor();
+}
+
+}  // namespace
+
+DeviceUNet::DeviceUNet(const SongUNetConfig& config, int out_channels, Precision precision,
+                       ParameterSource& source, DeviceBackend& backend)
+    : DeviceUNet(TopologyOf(config), config.img_channels, config.label_dim, precision, backend) {
+  label_first_ = true;
+  const int64_t noise = config.noise_channels();
+  map_noise_ = config.embedding_type == SongUNetConfig::Embedding::kFourier
+                   ? NoiseEmbedding::Fourier(source, "model.map_noise", config.noise_channels())
+                   : NoiseEmbedding::Positional(config.noise_channels(), /*reaches_end=*/true,
+                                                NoiseEmbedding::Order::kSinesFirst);
+  if (config.label_dim > 0) {
+    label_weight_ = source.Take("model.map_label.weight", {noise, config.label_dim});
+    if (label_weight_.defined()) {
+      label_weight_ = label_weight_.mul(std::sqrt(static_cast<float>(config.label_dim)));
+    }
+    label_bias_ = source.Take("model.map_label.bias", {noise});
+  }
+  TakeEverything(source, config.augment_dim, noise, out_channels);
+}
+
+DeviceUNet::DeviceUNet(const DhariwalUNetConfig& config, int out_channels, Precision precision,
+                       ParameterSource& source, DeviceBackend& backend)
+    : DeviceUNet(TopologyOf(config), config.img_channels, config.label_dim, precision, backend) {
+  map_noise_ = NoiseEmbedding::Positional(config.model_channels, /*reaches_end=*/false,
+                                          NoiseEmbedding::Order::kCosinesFirst);
+  if (config.label_dim > 0) {
+    label_weight_ =
+        source.Take("model.map_label.weight", {config.emb_channels(), config.label_dim});
+  }
+  TakeEverything(source, config.augment_dim, config.model_channels, out_channels);
+}
+
+DeviceUNet::DeviceUNet(UNetTopology topology, int image_channels, int label_dim,
+                       Precision precision, DeviceBackend& backend)
+    : topology_(std::move(topology)),
+      image_channels_(image_channels),
+      label_dim_(label_dim),
+      type_(precision == Precision::kBFloat16 ? at::kBFloat16 : at::kFloat),
+      backend_(backend) {}
+
+void DeviceUNet::TakeEverything(ParameterSource& source, int augment_dim, int64_t noise_channels,
+                                int out_channels) {
+  const int64_t emb = topology_.style.emb_channels;
+  // Training fed augmentation labels through this layer; here they are always zero.
+  if (augment_dim > 0) source.Take("model.map_augment.weight", {noise_channels, augment_dim});
+  layer0_weight_ = source.Take("model.map_layer0.weight", {emb, noise_channels});
+  layer0_bias_ = source.Take("model.map_layer0.bias", {emb});
+  layer1_weight_ = source.Take("model.map_layer1.weight", {emb, emb});
+  layer1_bias_ = source.Take("model.map_layer1.bias", {emb});
+  frequencies_ = map_noise_.frequencies();
+
+  const auto take_conv = [&](const std::string& name, int64_t in, int64_t out) {
+    return Convolution{source.TakeKernel(name + ".weight", {out, in, 3, 3}),
+                       source.Take(name + ".bias", {out})};
+  };
+  in_conv_ = take_conv(topology_.in_conv, image_channels_, topology_.in_conv_channels);
+  for (const UNetBlockSpec& spec : topology_.encoder) AddBlock(source, spec);
+  for (const UNetBlockSpec& spec : topology_.decoder) AddBlock(source, spec);
+  const int channels = topology_.decoder.back().out_channels;
+  out_norm_ = {GroupNorm::GroupsOf(source, topology_.out_norm, channels),
+               source.Take(topology_.out_norm + ".weight", {channels}),
+               source.Take(topology_.out_norm + ".bias", {channels})};
+  out_conv_ = take_conv(topology_.out_conv, channels, out_channels);
+}
+
+void DeviceUNet::AddBlock(ParameterSource& source, const UNetBlockSpec& spec) {
+  const UNetBlockStyle& style = topology_.style;
+  const std::string& name = spec.name;
+  const int64_t in = spec.in_channels;
+  const int64_t out = spec.out_channels;
+  const auto take_norm = [&](const std::string& layer, int64_t channels) {
+    return Norm{GroupNorm::GroupsOf(source, layer, static_cast<int>(channels)),
+                source.Take(layer + ".weight", {channels}),
+                source.Take(layer + ".bias", {channels})};
+  };
+  // [out, in, k, k], in the type of features.
+  const auto take_kernel = [&](const std::string& layer, int64_t inputs, int64_t outputs,
+                               int64_t size) {
+    const at::Tensor weight = source.TakeKernel(layer + ".weight", {outputs, inputs, size, size});
+    return weight.defined() ? weight.to(type_) : weight;
+  };
+  Block& block = blocks_.emplace_back();
+  block.spec = spec;
+  block.norm0 = take_norm(name + ".norm0", in);
+  if (spec.resample != Resample::kNone) {  // their filters may be stored
+    for (const char* layer : {".conv0", ".skip"}) {
+      Resampler(source, name + layer, spec.resample, style.resample_filter);
+    }
+  }
+  block.conv0 = {take_kernel(name + ".conv0", in, out, 3),
+                 source.Take(name + ".conv0.bias", {out})};
+  const int64_t conditions = style.adaptive_scale ? 2 * out : out;
+  at::Tensor affine_bias = source.Take(name + ".affine.bias", {conditions});
+  affine_weights_.push_back(source.Take(name + ".affine.weight", {conditions, style.emb_channels}));
+  affine_biases_.push_back(style.adaptive_scale ? affine_bias
+                                                : Plus(affine_bias, block.conv0.bias));
+  block.first_condition = conditions_;
+  conditions_ += conditions;
+  block.norm1 = take_norm(name + ".norm1", out);
+  block.conv1_weight = take_kernel(name + ".conv1", out, out, 3);
+  block.out_bias = source.Take(name + ".conv1.bias", {out});
+  if (HasProjectedShortcut(style, spec)) {
+    at::Tensor weight = take_kernel(name + ".skip", in, out, 1);
+    block.out_bias = Plus(block.out_bias, source.Take(name + ".skip.bias", {out}));
+    if (weight.defined()) {
+      weight = weight.view({out, in}).t().contiguous();
+      block.shortcut = weight.narrow(0, 0, in - spec.skip_channels).contiguous();
+      if (spec.skip_channels > 0) {
+        block.skip_shortcut =
+            weight.narrow(0, in - spec.skip_channels, spec.skip_channels).contiguous();
+      }
+    }
+  } else if (spec.skip_channels > 0) {
+    source.Fail(absl::InternalError(name + ": what joins a skip projects its shortcut"));
+  }
+  if (spec.heads == 0) return;
+  if (!Attention::CanSplit(source, name, spec.out_channels, spec.heads)) return;
+  block.norm2 = take_norm(name + ".norm2", out);
+  const auto take_matrix = [&](const std::string& layer, int64_t inputs, int64_t outputs) {
+    const at::Tensor weight = take_kernel(layer, inputs, outputs, 1);
+    return weight.defined() ? weight.view({outputs, inputs}) : weight;
+  };
+  block.qkv_weight = Regrouped(take_matrix(name + ".qkv", out, 3 * out), 3);
+  block.qkv_bias = Regrouped(source.Take(name + ".qkv.bias", {3 * out}), 3);
+  if (block.qkv_bias.defined()) block.qkv_bias = block.qkv_bias.to(type_);
+  block.proj_weight = take_matrix(name + ".proj", out, out);
+  block.proj_bias = source.Take(name + ".proj.bias", {out});
+}
+
+void DeviceUNet::ForEachTensor(absl::FunctionRef<void(at::Tensor&)> visit) {
+  const auto norm = [&](Norm& n) {
+    visit(n.weight);
+    visit(n.bias);
+  };
+  const auto conv = [&](Convolution& c) {
+    visit(c.weight);
+    visit(c.bias);
+  };
+  for (at::Tensor* tensor :
+       {&frequencies_, &label_weight_, &label_bias_, &layer0_weight_, &layer0_bias_,
+        &layer1_weight_, &layer1_bias_, &affine_weight_, &affine_bias_}) {
+    visit(*tensor);
+  }
+  conv(in_conv_);
+  for (Block& block : blocks_) {
+    norm(block.norm0);
+    conv(block.conv0);
+    norm(block.norm1);
+    for (at::Tensor* tensor :
+         {&block.conv1_weight, &block.shortcut, &block.skip_shortcut, &block.out_bias,
+          &block.qkv_weight, &block.qkv_bias, &block.proj_weight, &block.proj_bias}) {
+      visit(*tensor);
+    }
+    norm(block.norm2);
+  }
+  norm(out_norm_);
+  conv(out_conv_);
+}
+
+void DeviceUNet::MoveToDevice() {
+  affine_weight_ = at::cat(affine_weights_, 0);
+  affine_bias_ = at::cat(affine_biases_, 0);
+  affine_weights_.clear();
+  affine_biases_.clear();
+  ForEachTensor([this](at::Tensor& tensor) {
+    if (tensor.defined()) tensor = tensor.to(backend_.device());
+  });
+}
+
+at::Tensor DeviceUNet::Conditions(const at::Tensor& c_noise, const at::Tensor& labels) const {
+  const at::Tensor angles = at::outer(c_noise, frequencies_);
+  at::Tensor noise = map_noise_.order() == NoiseEmbedding::Order::kSinesFirst
+                         ? at::cat({angles.sin(), angles.cos()}, 1)
+                         : at::cat({angles.cos(), angles.sin()}, 1);
+  const auto with_label = [&](const at::Tensor& x) {
+    return x.add(at::linear(labels, label_weight_, label_bias_));
+  };
+  if (label_dim_ > 0 && label_first_) noise = with_label(noise);
+  at::Tensor emb = at::silu(at::linear(noise, layer0_weight_, layer0_bias_));
+  emb = at::linear(emb, layer1_weight_, layer1_bias_);
+  if (label_dim_ > 0 && !label_first_) emb = with_label(emb);
+  return at::linear(at::silu(emb), affine_weight_, affine_bias_);
+}
+
+NormTask DeviceUNet::TaskOf(const Norm& norm, const DeviceFeature& x) const {
+  NormTask task;
+  task.x = &x;
+  task.weight = norm.weight;
+  task.bias = norm.bias;
+  task.groups = norm.groups;
+  task.epsilon = topology_.style.epsilon;
+  task.type = type_;
+  return task;
+}
+
+DeviceFeature DeviceUNet::ComputeBlock(const Block& block, const DeviceFeature& x,
+                                       const DeviceFeature* skip, const at::Tensor& rho,
+                                       const at::Tensor& conditions) const {
+  const UNetBlockStyle& style = topology_.style;
+  const int64_t out = block.spec.out_channels;
+  NormTask first = TaskOf(block.norm0, x);
+  first.skip = skip;
+  first.rho = rho;
+  first.resample = block.spec.resample;
+  const at::Tensor h = Convolve(backend_.Normalize(first), block.conv0.weight);
+
+  // Without adaptive scale the convolution's bias is part of the conditions.
+  const at::Tensor added = style.adaptive_scale ? block.conv0.bias.unsqueeze(0)
+                                                : conditions.narrow(1, block.first_condition, out);
+  const DeviceFeature middle = backend_.Measure(h, added);
+  NormTask second = TaskOf(block.norm1, middle);
+  second.added = added;
+  if (style.adaptive_scale) {
+    second.scale = conditions.narrow(1, block.first_condition, out);
+    second.shift = conditions.narrow(1, block.first_condition + out, out);
+  }
+
+  SumTask sum;
+  sum.main = Convolve(backend_.Normalize(second), block.conv1_weight);
+  sum.bias = block.out_bias;
+  sum.scale = style.skip_scale;
+  sum.resample = block.spec.resample;
+  sum.shortcut = x.x;
+  if (block.shortcut.defined()) {
+    // A 1x1 convolution and an average or copy of pixels can change places: the fewer pixels go
+    // through the product.
+    if (sum.resample == Resample::kDown) {
+      sum.shortcut = AsFeatures(at::avg_pool2d(AsImages(x.x), 2));
+      sum.resample = Resample::kNone;
+    }
+    sum.shortcut = Mix(sum.shortcut, block.shortcut);
+    if (skip != nullptr) {
+      sum.second = Mix(skip->x, block.skip_shortcut);
+      sum.rho = rho;
+    }
+  }
+  DeviceFeature result = backend_.Sum(sum);
+  return block.spec.heads > 0 ? Attend(block, result) : result;
+}
+
+DeviceFeature DeviceUNet::Attend(const Block& block, const DeviceFeature& x) const {
+  const int64_t batch = x.x.size(0);
+  const int64_t pixels = x.x.size(1) * x.x.size(2);
+  const int64_t channels = x.x.size(3);
+  const int64_t heads = block.spec.heads;
+  NormTask norm = TaskOf(block.norm2, x);
+  norm.silu = false;
+  const at::Tensor qkv = at::linear(backend_.Normalize(norm), block.qkv_weight, block.qkv_bias)
+                             .view({batch, pixels, 3, heads, channels / heads});
+  const auto part = [&](int64_t i) { return qkv.select(2, i).transpose(1, 2); };
+  const at::Tensor mixed = at::scaled_dot_product_attention(part(0), part(1), part(2))
+                               .transpose(1, 2)
+                               .reshape(x.x.sizes());
+  SumTask sum;
+  sum.main = at::linear(mixed, block.proj_weight);
+  sum.bias = block.proj_bias;
+  sum.shortcut = x.x;
+  sum.scale = topology_.style.skip_scale;
+  return backend_.Sum(sum);
+}
+
+at::Tensor DeviceUNet::Forward(const at::Tensor& x, const at::Tensor& c_noise,
+                               const at::Tensor& labels, const at::Tensor& rho) const {
+  const at::Tensor conditions = Conditions(c_noise, labels);
+  SumTask first;
+  first.main = Convolve(x.permute({0, 2, 3, 1}), in_conv_.weight).to(type_);
+  first.bias = in_conv_.bias;
+  std::vector<DeviceFeature> skips = {backend_.Sum(first)};
+  const size_t encoders = topology_.encoder.size();
+  const at::Tensor no_rho;
+  for (size_t i = 0; i < encoders; ++i) {
+    skips.push_back(ComputeBlock(blocks_[i], skips.back(), nullptr, no_rho, conditions));
+  }
+  DeviceFeature h = skips.back();
+  for (size_t i = encoders; i < blocks_.size(); ++i) {
+    if (blocks_[i].spec.skip_channels > 0) {
+      const DeviceFeature skip = std::move(skips.back());
+      skips.pop_back();
+      const auto joined = topology_.num_skips() - 1 - static_cast<int64_t>(skips.size());
+      h = ComputeBlock(blocks_[i], h, &skip, rho.select(1, joined), conditions);
+    } else {
+      h = ComputeBlock(blocks_[i], h, nullptr, no_rho, conditions);
+    }
+  }
+  NormTask norm = TaskOf(out_norm_, h);
+  norm.type = at::kFloat;
+  return at::conv2d(AsImages(backend_.Normalize(norm)), out_conv_.weight, out_conv_.bias,
+                    /*stride=*/1, /*padding=*/1);
+}
+
+}  // namespace skipstream

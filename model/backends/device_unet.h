@@ -1,0 +1,110 @@
+// A UNet on a device: LibTorch's convolutions and products, and between them the fused operations
+// of a DeviceBackend. The same network as SongUNet or DhariwalUNet, with no concatenation in
+// memory.
+#ifndef SKIPSTREAM_MODEL_BACKENDS_DEVICE_UNET_H_
+#define SKIPSTREAM_MODEL_BACKENDS_DEVICE_UNET_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "model/backends/device.h"
+#include "model/families/edm_unet/dhariwal_unet_config.h"
+#include "model/families/edm_unet/song_unet_config.h"
+#include "model/families/edm_unet/unet.h"
+#include "model/families/edm_unet/unet_topology.h"
+#include "model/network_form.h"
+#include "model/nn/layers.h"
+#include "model/nn/parameter_source.h"
+
+namespace skipstream {
+
+// In bfloat16, weights and all features between the first convolution's output and the last norm's
+// input are rounded, the results of convolutions and products before what is added to them as well;
+// what adds up inside them, norms, the noise embedding and the first and last convolution are
+// float32.
+class DeviceUNet final : public UNet {
+ public:
+  // Takes the parameters as they are; MoveToDevice() before Forward(). Only for networks that
+  // CheckPlain() (model/families/edm_unet/unet_topology.h) accepts.
+  DeviceUNet(const SongUNetConfig& config, int out_channels, Precision precision,
+             ParameterSource& source, DeviceBackend& backend);
+  DeviceUNet(const DhariwalUNetConfig& config, int out_channels, Precision precision,
+             ParameterSource& source, DeviceBackend& backend);
+
+  void MoveToDevice();
+
+  // As UNet::Forward(), with every tensor on the device.
+  at::Tensor Forward(const at::Tensor& x, const at::Tensor& c_noise, const at::Tensor& labels,
+                     const at::Tensor& rho) const override;
+
+ private:
+  struct Norm {
+    int64_t groups = 1;
+    at::Tensor weight;
+    at::Tensor bias;
+  };
+  // The bias apart: it is added with something else.
+  struct Convolution {
+    at::Tensor weight;  // [out, in, k, k] in channels-last memory
+    at::Tensor bias;    // float32 [out]
+  };
+  struct Block {
+    UNetBlockSpec spec;
+    Norm norm0;
+    Convolution conv0;
+    int64_t first_condition = 0;  // in a row of Conditions()
+    Norm norm1;
+    at::Tensor conv1_weight;
+    at::Tensor shortcut;       // [in, out] for the decoder's features; undefined: the identity
+    at::Tensor skip_shortcut;  // [skip, out]
+    at::Tensor out_bias;       // of conv1 and the shortcut
+    Norm norm2;
+    at::Tensor qkv_weight;  // [3 C, C], grouped by part
+    at::Tensor qkv_bias;
+    at::Tensor proj_weight;  // [C, C]
+    at::Tensor proj_bias;
+  };
+
+  DeviceUNet(UNetTopology topology, int image_channels, int label_dim, Precision precision,
+             DeviceBackend& backend);
+  void TakeEverything(ParameterSource& source, int augment_dim, int64_t noise_channels,
+                      int out_channels);
+  void AddBlock(ParameterSource& source, const UNetBlockSpec& spec);
+  // Every tensor that lives on the device.
+  void ForEachTensor(absl::FunctionRef<void(at::Tensor&)> visit);
+
+  // [B, outputs of all blocks], float32.
+  at::Tensor Conditions(const at::Tensor& c_noise, const at::Tensor& labels) const;
+  DeviceFeature ComputeBlock(const Block& block, const DeviceFeature& x, const DeviceFeature* skip,
+                             const at::Tensor& rho, const at::Tensor& conditions) const;
+  DeviceFeature Attend(const Block& block, const DeviceFeature& x) const;
+  NormTask TaskOf(const Norm& norm, const DeviceFeature& x) const;
+
+  const UNetTopology topology_;
+  const int image_channels_;
+  const int label_dim_;
+  const at::ScalarType type_;  // of features
+  DeviceBackend& backend_;
+
+  bool label_first_ = false;  // the class joins the noise embedding; else what is made of it
+  NoiseEmbedding map_noise_;
+  at::Tensor frequencies_;
+  at::Tensor label_weight_;  // undefined: no classes
+  at::Tensor label_bias_;    // may be undefined
+  at::Tensor layer0_weight_, layer0_bias_;
+  at::Tensor layer1_weight_, layer1_bias_;
+  std::vector<at::Tensor> affine_weights_, affine_biases_;  // joined by MoveToDevice()
+  at::Tensor affine_weight_, affine_bias_;
+  int64_t conditions_ = 0;  // outputs of all affine layers
+
+  Convolution in_conv_;
+  std::vector<Block> blocks_;
+  Norm out_norm_;
+  Convolution out_conv_;
+};
+
+}  // namespace skipstream
+
+#endif  // SKIPSTREAM_MODEL_BACKENDS_DEVICE_UNET_H_

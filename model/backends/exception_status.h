@@ -1,0 +1,14 @@
+#ifndef SKIPSTREAM_MODEL_BACKENDS_EXCEPTION_STATUS_H_
+#define SKIPSTREAM_MODEL_BACKENDS_EXCEPTION_STATUS_H_
+
+#include "absl/status/status.h"
+
+namespace skipstream {
+
+// For a catch block: the error of the exception being handled. ResourceExhausted if memory ran out,
+// else Internal. The one place where LibTorch's exceptions end.
+absl::Status StatusOfCurrentException();
+
+}  // namespace skipstream
+
+#endif  // SKIPSTREAM_MODEL_BACKENDS_EXCEPTION_STATUS_H_

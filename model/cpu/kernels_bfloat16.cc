@@ -1,7 +1,0 @@
-#include "model/cpu/kernels_impl.h"
-
-namespace skipstream::cpu {
-
-SKIPSTREAM_INSTANTIATE_CPU_KERNELS(BFloat16);
-
-}  // namespace skipstream::cpu

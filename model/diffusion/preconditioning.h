@@ -1,0 +1,76 @@
+// How a denoiser D is made of a raw network F (EDM, arXiv 2206.00364, Eq. 7 and Table 1):
+//   D(x; sigma) = c_skip x + c_out F(c_in x; c_noise)
+// and a consistency function in the same form (Song et al., arXiv 2303.01469, appendix C).
+#ifndef SKIPSTREAM_MODEL_DIFFUSION_PRECONDITIONING_H_
+#define SKIPSTREAM_MODEL_DIFFUSION_PRECONDITIONING_H_
+
+#include <limits>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace skipstream {
+
+class FieldReader;
+
+struct PreconditioningCoefficients {
+  float c_skip = 0.0f;
+  float c_out = 0.0f;
+  float c_in = 0.0f;
+  float c_noise = 0.0f;
+};
+
+// The published preconditioner classes with their constants.
+class Preconditioning {
+ public:
+  enum class Kind { kEdm, kVp, kVe, kIddpm, kCm };
+
+  // `name`: EDMPrecond, VPPrecond, VEPrecond, iDDPMPrecond or CMPrecond. Reads the constants that
+  // belong to it from `config`; the published values are the defaults:
+  //   EDM, CM  sigma_data, sigma_min, sigma_max
+  //   VP       beta_d, beta_min, M, epsilon_t
+  //   VE       sigma_min, sigma_max
+  //   iDDPM    C_1, C_2, M
+  // Errors in values stick to `config`.
+  static absl::StatusOr<Preconditioning> Parse(std::string_view name, FieldReader& config);
+
+  // The scalings follow the noise level the image has, c_noise the one the network is told.
+  PreconditioningCoefficients At(double sigma, double conditioning_sigma) const;
+
+  // The levels the preconditioner is defined for.
+  double sigma_min() const { return sigma_min_; }
+  double sigma_max() const { return sigma_max_; }
+  // All of them, descending, if they are countable; else empty.
+  std::vector<double> sigma_levels() const;
+  // iDDPM: the levels and the final 0, as the published class stores them in its buffer `u`. Else
+  // empty.
+  const std::vector<double>& stored_levels() const { return u_; }
+
+  // Channels F returns per channel of the image. Of more than one, the first are the image; the
+  // rest of iDDPM's tell the variance of a reverse step, which no sampler here asks for.
+  int outputs_per_channel() const { return kind_ == Kind::kIddpm ? 2 : 1; }
+
+ private:
+  explicit Preconditioning(Kind kind) : kind_(kind) {}
+
+  static Preconditioning ParseContinuous(Kind kind, double sigma_min, double sigma_max,
+                                         FieldReader& config);
+  static Preconditioning ParseVp(FieldReader& config);
+  static Preconditioning ParseIddpm(FieldReader& config);
+
+  Kind kind_;
+  double sigma_min_ = 0.0;
+  double sigma_max_ = std::numeric_limits<double>::infinity();
+  double sigma_data_ = 0.5;
+  double beta_d_ = 19.9;
+  double beta_min_ = 0.1;
+  double m_ = 1000.0;
+  double epsilon_t_ = 1e-5;
+  std::vector<double> u_;  // [M + 1], descending to 0
+};
+
+}  // namespace skipstream
+
+#endif  // SKIPSTREAM_MODEL_DIFFUSION_PRECONDITIONING_H_

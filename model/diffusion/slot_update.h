@@ -1,0 +1,113 @@
+// What an evaluation does to the registers of slots on a device, element by element: the same code
+// for the kernels of a GPU and for loops on a CPU. Plain C++.
+#ifndef SKIPSTREAM_MODEL_DIFFUSION_SLOT_UPDATE_H_
+#define SKIPSTREAM_MODEL_DIFFUSION_SLOT_UPDATE_H_
+
+#include <cfloat>
+#include <cmath>
+#include <cstdint>
+
+#include "model/diffusion/solver_step.h"
+#include "model/extent.h"
+
+namespace skipstream {
+
+// The registers of a slot lie behind one another, float64 [C, H, W] each, in the order of Register.
+// Noise has a buffer of its own; the last place is for the next D, while its terms come in.
+inline constexpr int kGathered = kNoise;
+inline constexpr int kSlotPlanes = kNumRegisters;
+
+// One row of an evaluation.
+struct RowDescriptor {
+  const double* eval = nullptr;  // [C, H, W]; null: the row only fills the batch
+  double weight = 0.0;           // of its D in the step's
+  float c_skip = 0.0f;           // preconditioning, model/diffusion/preconditioning.h
+  float c_out = 0.0f;
+  float c_in = 0.0f;
+  float c_noise = 0.0f;
+  int32_t class_index = -1;  // -1: none
+};
+
+// What the rows of one slot, neighbours in a batch, do to it.
+struct SlotUpdate {
+  double* registers = nullptr;   // [kSlotPlanes, C, H, W]; null: nothing
+  const float* image = nullptr;  // [C, H, W], with a mask
+  const float* mask = nullptr;   // [H, W]; null: D is not masked
+  const float* noise = nullptr;  // [C, H, W], if the step reads noise
+  double a[kNumUpdateRows][kNumRegisters] = {};
+  int32_t first_row = 0;
+  int32_t num_rows = 0;
+  bool begins = false;   // the first row is the first term of a step
+  bool applies = false;  // the last row is the last term: the matrix is applied
+  bool push = false;
+};
+
+enum Failure : int32_t { kDenoisedNotFinite = 1, kStateNotFinite = 2 };
+
+// How element i, of channel c = i / pixels, of one row counts: D = c_skip x + c_out f.
+SKIPSTREAM_HOST_DEVICE inline float DenoisedElement(const RowDescriptor& row, double eval,
+                                                    float f) {
+  return row.c_skip * static_cast<float>(eval) + row.c_out * f;
+}
+
+// Takes the rows of an update into element i of its slot. `rows`: of the evaluation; `f`: its
+// output [rows, H, W, f_channels], whose first channels are the image. Returns the Failures seen.
+SKIPSTREAM_HOST_DEVICE inline int32_t UpdateElement(const SlotUpdate& update,
+                                                    const RowDescriptor* rows, const float* f,
+                                                    int f_channels, Extent shape, int64_t i) {
+  const int64_t elements = shape.elements();
+  const int64_t pixel = i % shape.pixels();
+  const int64_t channel = i / shape.pixels();
+  double* const slot = update.registers + i;
+  int32_t failures = 0;
+  double gathered = update.begins ? 0.0 : slot[kGathered * elements];
+  for (int32_t r = update.first_row; r < update.first_row + update.num_rows; ++r) {
+    const float d =
+        DenoisedElement(rows[r], slot[kEval * elements],
+                        f[(r * int64_t{shape.pixels()} + pixel) * f_channels + channel]);
+    if (!(fabsf(d) <= FLT_MAX)) failures |= kDenoisedNotFinite;
+    gathered += rows[r].weight * static_cast<double>(d);
+  }
+  if (!update.applies) {
+    slot[kGathered * elements] = gathered;
+    return failures;
+  }
+  if (update.mask != nullptr) {
+    const double m = update.mask[pixel];
+    gathered = m * gathered + (1.0 - m) * update.image[i];
+  }
+  double next[kNumUpdateRows] = {};
+  for (int reg = 0; reg < kNumRegisters; ++reg) {
+    bool read = false;  // what is not read may hold anything
+    for (int row = 0; row < kNumUpdateRows; ++row) read = read || update.a[row][reg] != 0.0;
+    if (!read) continue;
+    const double value = reg == kDenoised ? gathered
+                         : reg == kNoise  ? static_cast<double>(update.noise[i])
+                                          : slot[reg * elements];
+    for (int row = 0; row < kNumUpdateRows; ++row) {
+      if (update.a[row][reg] != 0.0) next[row] += update.a[row][reg] * value;
+    }
+  }
+  slot[kBase * elements] = next[kNextBase];
+  slot[kEval * elements] = next[kNextEval];
+  slot[kDenoised * elements] = gathered;
+  if (update.push) {
+    slot[kH3 * elements] = slot[kH2 * elements];
+    slot[kH2 * elements] = slot[kH1 * elements];
+    slot[kH1 * elements] = next[kPushed];
+  }
+  if (!(fabs(next[kNextBase]) <= DBL_MAX) || !(fabs(next[kNextEval]) <= DBL_MAX)) {
+    failures |= kStateNotFinite;
+  }
+  return failures;
+}
+
+// The 8-bit value of a pixel, as Image has it (model/executor.h).
+SKIPSTREAM_HOST_DEVICE inline uint8_t PixelOf(double v) {
+  const double scaled = v * 127.5 + 127.5;
+  return static_cast<uint8_t>(lround(scaled < 0.0 ? 0.0 : scaled > 255.0 ? 255.0 : scaled));
+}
+
+}  // namespace skipstream
+
+#endif  // SKIPSTREAM_MODEL_DIFFUSION_SLOT_UPDATE_H_

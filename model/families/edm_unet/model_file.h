@@ -1,0 +1,41 @@
+// What a model file says about its network, apart from the weights. Torch-free.
+#ifndef SKIPSTREAM_MODEL_FAMILIES_EDM_UNET_MODEL_FILE_H_
+#define SKIPSTREAM_MODEL_FAMILIES_EDM_UNET_MODEL_FILE_H_
+
+#include <map>
+#include <string>
+#include <variant>
+
+#include "absl/status/statusor.h"
+#include "model/diffusion/preconditioning.h"
+#include "model/families/edm_unet/dhariwal_unet_config.h"
+#include "model/families/edm_unet/song_unet_config.h"
+#include "model/network_info.h"
+
+namespace skipstream {
+
+using UNetFamilyConfig = std::variant<SongUNetConfig, DhariwalUNetConfig>;
+
+struct ModelDescription {
+  UNetFamilyConfig config;
+  Preconditioning preconditioning;
+  NetworkInfo info;  // without parameter_count and sha256
+
+  // Channels of the raw network's output.
+  int out_channels() const { return info.channels * preconditioning.outputs_per_channel(); }
+  // What the families have in common.
+  const UNetConfig& unet() const {
+    return std::visit([](const auto& family) -> const UNetConfig& { return family; }, config);
+  }
+};
+
+// Reads the metadata of a model file: `preconditioning` and `config` (required; the config's
+// model_type says which family, SongUNet if absent), `classes` (JSON list of label_dim different
+// names), `skip_tuning` (model/files/presets.h) and `license`. Other keys are ignored.
+// InvalidArgument naming the key and field for anything else; Unimplemented for another model_type.
+absl::StatusOr<ModelDescription> ParseModelMetadata(
+    const std::map<std::string, std::string>& metadata);
+
+}  // namespace skipstream
+
+#endif  // SKIPSTREAM_MODEL_FAMILIES_EDM_UNET_MODEL_FILE_H_

@@ -1,0 +1,62 @@
+// The SongUNet of Song et al. (arXiv 2011.13456), DDPM++ and NCSN++, as EDM (arXiv 2206.00364)
+// parametrises it.
+#ifndef SKIPSTREAM_MODEL_FAMILIES_EDM_UNET_SONG_UNET_H_
+#define SKIPSTREAM_MODEL_FAMILIES_EDM_UNET_SONG_UNET_H_
+
+#include <optional>
+#include <vector>
+
+#include "ATen/core/Tensor.h"
+#include "model/families/edm_unet/song_unet_config.h"
+#include "model/families/edm_unet/unet.h"
+#include "model/families/edm_unet/unet_block.h"
+#include "model/nn/layers.h"
+#include "model/nn/parameter_source.h"
+#include "model/nn/resampling.h"
+
+namespace skipstream {
+
+class SongUNet final : public UNet {
+ public:
+  // Returns out_channels channels per pixel.
+  SongUNet(const SongUNetConfig& config, int out_channels, ParameterSource& source);
+
+  at::Tensor Forward(const at::Tensor& x, const at::Tensor& c_noise, const at::Tensor& labels,
+                     const at::Tensor& rho) const override;
+
+ private:
+  struct EncoderStep {
+    UNetBlock block;
+    // Encoder kSkip, at a level's first block: the image, downsampled once per level, enters
+    // through a 1x1 convolution.
+    std::optional<Resampler> aux_down;
+    std::optional<Conv> aux_skip;
+    // Encoder kResidual, there.
+    std::optional<DownConv> aux_residual;
+  };
+  struct DecoderStep {
+    UNetBlock block;
+    bool takes_skip = false;
+    // What a level adds to the output after its last block: the finest always, the others with
+    // decoder kSkip.
+    std::optional<Resampler> aux_up;  // of what the coarser levels gave; none at the coarsest
+    std::optional<GroupNorm> aux_norm;
+    std::optional<Conv> aux_conv;
+  };
+
+  at::Tensor Embedding(const at::Tensor& c_noise, const at::Tensor& labels) const;
+
+  SongUNetConfig config_;
+  NoiseEmbedding map_noise_;
+  std::optional<Linear> map_label_;
+  Linear map_layer0_;
+  Linear map_layer1_;
+  Conv enc_conv_;
+  float skip_scale_ = 1.0f;
+  std::vector<EncoderStep> encoder_;
+  std::vector<DecoderStep> decoder_;
+};
+
+}  // namespace skipstream
+
+#endif  // SKIPSTREAM_MODEL_FAMILIES_EDM_UNET_SONG_UNET_H_

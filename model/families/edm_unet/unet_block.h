@@ -1,0 +1,41 @@
+#ifndef SKIPSTREAM_MODEL_FAMILIES_EDM_UNET_UNET_BLOCK_H_
+#define SKIPSTREAM_MODEL_FAMILIES_EDM_UNET_UNET_BLOCK_H_
+
+#include <optional>
+
+#include "ATen/core/Tensor.h"
+#include "model/families/edm_unet/unet_topology.h"
+#include "model/nn/layers.h"
+#include "model/nn/parameter_source.h"
+#include "model/nn/resampling.h"
+
+namespace skipstream {
+
+// Residual block: norm, SiLU, convolution (with resampling), embedding, norm, SiLU, convolution,
+// plus the shortcut; then attention, if it has any.
+class UNetBlock {
+ public:
+  UNetBlock(ParameterSource& source, const UNetBlockStyle& style, const UNetBlockSpec& spec);
+
+  // x [B, in, H, W], emb [B, emb_channels] -> [B, out, H', W'].
+  at::Tensor operator()(const at::Tensor& x, const at::Tensor& emb) const;
+
+ private:
+  at::Tensor Embedded(const at::Tensor& h, const at::Tensor& emb) const;
+
+  bool adaptive_scale_;
+  float skip_scale_;
+  GroupNorm norm0_;
+  Resampler resampler_;
+  Conv conv0_;
+  Linear affine_;
+  GroupNorm norm1_;
+  Conv conv1_;
+  std::optional<Conv> shortcut_;
+  std::optional<GroupNorm> norm2_;
+  std::optional<Attention> attention_;
+};
+
+}  // namespace skipstream
+
+#endif  // SKIPSTREAM_MODEL_FAMILIES_EDM_UNET_UNET_BLOCK_H_

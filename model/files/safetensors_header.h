@@ -1,0 +1,26 @@
+// The JSON header of a .safetensors file, parsed without trusting it. Internal to safetensors.cc.
+#ifndef SKIPSTREAM_MODEL_FILES_SAFETENSORS_HEADER_H_
+#define SKIPSTREAM_MODEL_FILES_SAFETENSORS_HEADER_H_
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "model/files/safetensors.h"
+
+namespace skipstream {
+
+struct SafetensorsHeader {
+  std::map<std::string, SafetensorsEntry> tensors;  // offsets from the start of the data
+  std::map<std::string, std::string> metadata;
+};
+
+// `data_bytes`: what follows the header in the file. The messages do not name the file.
+absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(std::string_view json,
+                                                         uint64_t data_bytes);
+
+}  // namespace skipstream
+
+#endif  // SKIPSTREAM_MODEL_FILES_SAFETENSORS_HEADER_H_

@@ -1,0 +1,107 @@
+// The layers a UNet is made of: parameters taken by name, applied to float32 tensors [B, C, H, W]
+// in channels-last memory.
+#ifndef SKIPSTREAM_MODEL_NN_LAYERS_H_
+#define SKIPSTREAM_MODEL_NN_LAYERS_H_
+
+#include <cstdint>
+#include <string>
+
+#include "ATen/core/Tensor.h"
+#include "model/nn/parameter_source.h"
+
+namespace skipstream {
+
+// 3x3 or 1x1 with stride 1; zeros around keep the size, or add `extra_padding` rows on every side.
+class Conv {
+ public:
+  Conv() = default;
+  Conv(ParameterSource& source, const std::string& name, int in_channels, int out_channels,
+       int kernel, int extra_padding = 0);
+  at::Tensor operator()(const at::Tensor& x) const;
+
+  // Output channels stored interleaved, (c, part), become grouped, (part, c).
+  void RegroupOutputs(int parts);
+
+ private:
+  at::Tensor weight_;
+  at::Tensor bias_;
+  int padding_ = 0;
+};
+
+// [B, in] -> [B, out].
+class Linear {
+ public:
+  enum class Bias { kNone, kStored };
+
+  Linear() = default;
+  Linear(ParameterSource& source, const std::string& name, int in_features, int out_features,
+         Bias bias = Bias::kStored);
+  at::Tensor operator()(const at::Tensor& x) const;
+
+ private:
+  at::Tensor weight_;
+  at::Tensor bias_;  // undefined: none
+};
+
+// Groups of at least 4 channels, at most 32 groups.
+class GroupNorm {
+ public:
+  GroupNorm() = default;
+  GroupNorm(ParameterSource& source, const std::string& name, int channels, float epsilon);
+  // How many groups the norm `name` splits so many channels into; fails if it cannot.
+  static int GroupsOf(ParameterSource& source, const std::string& name, int channels);
+  at::Tensor operator()(const at::Tensor& x) const;
+  // The norm of row b, times scale[b] + 1, plus shift[b]; both [B, C].
+  at::Tensor Modulated(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& shift) const;
+
+ private:
+  // weight, bias: contiguous, [C] or one such row per row of x.
+  at::Tensor Apply(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) const;
+
+  int groups_ = 1;  // checked before anything is read
+  float epsilon_ = 0.0f;
+  at::Tensor weight_;
+  at::Tensor bias_;
+};
+
+// Self-attention over the pixels, without the norm before it and the sum after it: parameters
+// `<name>.qkv`, whose outputs are stored as (head, channel, part), and `<name>.proj`.
+class Attention {
+ public:
+  Attention() = default;
+  Attention(ParameterSource& source, const std::string& name, int channels, int heads);
+  // Whether every head of the attention `name` gets as many channels; fails if not.
+  static bool CanSplit(ParameterSource& source, const std::string& name, int channels, int heads);
+  at::Tensor operator()(const at::Tensor& x) const;
+
+ private:
+  int heads_ = 1;
+  Conv qkv_;
+  Conv proj_;
+};
+
+// Sinusoidal embedding of a noise condition [B] as [B, channels].
+class NoiseEmbedding {
+ public:
+  enum class Order { kSinesFirst, kCosinesFirst };
+
+  NoiseEmbedding() = default;
+  // Angular frequencies 10000^(-i / last), i = 0 .. channels/2 - 1. `reaches_end`: last is
+  // channels/2 - 1, so that the last frequency is 1/10000; else channels/2.
+  static NoiseEmbedding Positional(int channels, bool reaches_end, Order order);
+  // Fourier features (arXiv 2006.10739): random frequencies, stored in turns as `<name>.freqs`.
+  static NoiseEmbedding Fourier(ParameterSource& source, const std::string& name, int channels);
+
+  at::Tensor operator()(const at::Tensor& c_noise) const;
+
+  Order order() const { return order_; }
+  const at::Tensor& frequencies() const { return frequencies_; }
+
+ private:
+  Order order_ = Order::kSinesFirst;
+  at::Tensor frequencies_;  // [channels / 2], angular
+};
+
+}  // namespace skipstream
+
+#endif  // SKIPSTREAM_MODEL_NN_LAYERS_H_

@@ -1,0 +1,83 @@
+// The events of one RPC that its reader has not taken yet.
+#ifndef SKIPSTREAM_SERVER_GENERATION_EVENT_OUTBOX_H_
+#define SKIPSTREAM_SERVER_GENERATION_EVENT_OUTBOX_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "skipstream/v1/image_generation.pb.h"
+
+namespace skipstream {
+
+// Events are made once and shared by all readers of a generation.
+using SharedEvent = std::shared_ptr<const v1::GenerateEvent>;
+
+// What a slow reader costs is bounded and falls on that reader alone:
+//   progress  one event per image; a newer one replaces what was not yet taken
+//   previews  one per image, the newest; refused while more than a quarter of the bound is waiting,
+//             dropped when an image needs the room, and when their image has already ended
+//   the rest  is never dropped; when it does not fit, the request has to be given up
+// Events leave in the order in which their place in the queue was taken. Not thread-safe.
+class EventOutbox {
+ public:
+  // `max_bytes` bounds the waiting events; a lone event may be larger.
+  EventOutbox(size_t max_bytes, int num_images, int evaluations_per_image);
+
+  // Evaluations done for one image.
+  void PushProgress(int image, int evaluations_done);
+
+  // Whether a preview of this image is worth encoding for this reader now. A refusal counts as
+  // dropped.
+  bool WantsPreview(int image);
+  void PushPreview(SharedEvent preview);
+
+  // An image, its failure, accepted or completed. False: it did not fit, even without previews. An
+  // image counts as all of its evaluations, whether their progress was pushed or not.
+  [[nodiscard]] bool Push(SharedEvent event);
+
+  // The next event for the reader. Null: the reader has caught up.
+  SharedEvent Pop();
+
+  // Forgets everything that is waiting.
+  void Clear();
+
+  bool empty() const { return queue_.empty(); }
+  size_t bytes() const { return bytes_; }
+  int64_t previews_dropped() const { return previews_dropped_; }
+
+ private:
+  struct Entry {
+    SharedEvent event;  // null for progress, which is made when it leaves
+    int image = -1;     // of progress and previews
+    size_t bytes = 0;
+  };
+  using Queue = std::list<Entry>;
+  struct ImageState {
+    int evaluations_done = 0;
+    std::optional<Queue::iterator> progress;  // waiting in the queue
+    std::optional<Queue::iterator> preview;
+    bool ended = false;  // its image or failure is in the queue or gone
+  };
+
+  Queue::iterator Append(SharedEvent event, int image);
+  v1::GenerateEvent ProgressOf(int image) const;
+  void SetEvaluationsDone(ImageState& image, int evaluations_done);
+  void Remove(Queue::iterator entry);
+  void DropPreview(ImageState& image);
+
+  const size_t max_bytes_;
+  const int evaluations_per_image_;
+  std::vector<ImageState> images_;
+  int64_t evaluations_done_ = 0;  // of all images
+  Queue queue_;
+  size_t bytes_ = 0;
+  int64_t previews_dropped_ = 0;
+};
+
+}  // namespace skipstream
+
+#endif  // SKIPSTREAM_SERVER_GENERATION_EVENT_OUTBOX_H_

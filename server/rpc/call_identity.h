@@ -1,0 +1,34 @@
+// What is known of a call before its request is resolved: who calls, and what to call it in logs.
+#ifndef SKIPSTREAM_SERVER_RPC_CALL_IDENTITY_H_
+#define SKIPSTREAM_SERVER_RPC_CALL_IDENTITY_H_
+
+#include <grpcpp/server_context.h>
+
+#include <optional>
+#include <string>
+
+#include "server/log/event_log.h"
+#include "server/rpc/trace_context.h"
+#include "server/security/auth_file.h"
+
+namespace skipstream {
+
+inline constexpr char kRequestIdHeader[] = "x-request-id";
+
+struct CallIdentity {
+  Caller caller;
+  std::string request_id;  // the client's or a drawn one
+  std::optional<TraceContext> trace;
+};
+
+// Of a call whose request says `request_id`, which may be empty or nothing valid. Sends id and
+// trace back in the initial metadata.
+CallIdentity IdentifyCall(grpc::CallbackServerContext& context, Caller caller,
+                          const std::string& request_id);
+
+// request_id, traceparent, trace_id, tenant.
+LogFields IdentityFields(const CallIdentity& identity);
+
+}  // namespace skipstream
+
+#endif  // SKIPSTREAM_SERVER_RPC_CALL_IDENTITY_H_
