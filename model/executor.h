@@ -111,6 +111,8 @@ class Executor {
   virtual absl::StatusOr<std::vector<BucketTiming>> WarmUp(NetworkId network,
                                                            absl::Duration budget) = 0;
 
+  virtual PrecisionChoice precision() const = 0;
+
   virtual int max_batch() const = 0;      // rows a batch may hold
   virtual int num_slots() const = 0;      // samples that may be in flight
   virtual int max_in_flight() const = 0;  // batches worth queueing: 1 on a CPU, 2 on CUDA

@@ -2,6 +2,8 @@
 #ifndef SKIPSTREAM_MODEL_NETWORK_FORM_H_
 #define SKIPSTREAM_MODEL_NETWORK_FORM_H_
 
+#include <string>
+
 namespace skipstream {
 
 enum class Precision {
@@ -20,6 +22,12 @@ enum class Kernels {
 struct NetworkForm {
   Kernels kernels = Kernels::kAuto;
   Precision precision = Precision::kFloat32;
+};
+
+// Says in which precision an executor computes networks that have a form in it, and why.
+struct PrecisionChoice {
+  Precision precision = Precision::kFloat32;
+  std::string reason;  // continues "bfloat16: ..."
 };
 
 constexpr const char* Name(Precision precision) {

@@ -41,7 +41,7 @@ v1::GenerateRequest ToProto(const LoopbackServer::Request& request) {
 class LoopbackServer::Impl {
  public:
   explicit Impl(Executor& executor)
-      : metrics_(registry_, "bench"),
+      : metrics_(registry_),
         models_(&metrics_.models),
         // As large as the loop's, whatever is worth while.
         engine_({.max_batch = executor.max_batch()}, executor, clock_, &metrics_.engine),

@@ -10,7 +10,7 @@
 #include "ATen/core/Tensor.h"
 #include "ATen/ops/zeros.h"
 #include "absl/strings/str_cat.h"
-#include "model/backends/cpu/fused_unet.h"
+#include "model/backends/cpu/cpu_features.h"
 #include "model/backends/exception_status.h"
 
 namespace skipstream {
@@ -22,10 +22,13 @@ absl::Duration Since(SteadyClock::time_point start) {
   return absl::FromChrono(SteadyClock::now() - start);
 }
 
-Precision ChoosePrecision(const ExecutorOptions& options) {
-  if (options.precision) return *options.precision;
-  if (options.deterministic || options.kernels == Kernels::kReference) return Precision::kFloat32;
-  return FasterPrecision();
+PrecisionChoice ChoosePrecision(const ExecutorOptions& options) {
+  if (options.precision) return {*options.precision, "asked for"};
+  if (options.deterministic) return {Precision::kFloat32, "results are to be deterministic"};
+  if (options.kernels == Kernels::kReference) {
+    return {Precision::kFloat32, "the reference kernels have no other"};
+  }
+  return FasterPrecision(DetectCpuFeatures());
 }
 
 uint8_t ToPixel(double v) {
@@ -40,7 +43,7 @@ absl::StatusOr<std::unique_ptr<CpuExecutor>> CpuExecutor::Create(const ExecutorO
 }
 
 CpuExecutor::CpuExecutor(const ExecutorOptions& options)
-    : TorchExecutorBase(options), precision_(ChoosePrecision(options)), slots_(options.num_slots) {
+    : TorchExecutorBase(options, ChoosePrecision(options)), slots_(options.num_slots) {
   const int threads = options.threads > 0
                           ? options.threads
                           : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
@@ -51,8 +54,8 @@ CpuExecutor::CpuExecutor(const ExecutorOptions& options)
 absl::StatusOr<std::unique_ptr<Network>> CpuExecutor::Load(const std::string& path,
                                                            const std::string& prefix) {
   absl::StatusOr<std::unique_ptr<Network>> network =
-      Network::Load(path, prefix, {options_.kernels, precision_});
-  const bool settled = options_.precision || precision_ == Precision::kFloat32;
+      Network::Load(path, prefix, {options_.kernels, precision().precision});
+  const bool settled = options_.precision || precision().precision == Precision::kFloat32;
   if (settled || !absl::IsUnimplemented(network.status())) return network;
   // A network that has no such form.
   return Network::Load(path, prefix, {options_.kernels, Precision::kFloat32});

@@ -53,8 +53,7 @@ class CpuExecutor final : public TorchExecutorBase {
   absl::Status FinishRow(const EvalRow& row, absl::Span<const float> denoised);
   ReadOutResult RunReadOut(uint64_t id, SlotId slot, ReadOutKind kind);
 
-  const Precision precision_;  // of networks that have such a form
-  std::vector<Slot> slots_;    // of the worker
+  std::vector<Slot> slots_;  // of the worker
 };
 
 }  // namespace skipstream

@@ -37,9 +37,10 @@ absl::Status FailureStatus(int32_t failures, int step) {
   return absl::InternalError("the solver's state is not finite");
 }
 
-Precision ChoosePrecision(const ExecutorOptions& options) {
-  if (options.precision) return *options.precision;
-  return options.deterministic ? Precision::kFloat32 : Precision::kBFloat16;
+PrecisionChoice ChoosePrecision(const ExecutorOptions& options) {
+  if (options.precision) return {*options.precision, "asked for"};
+  if (options.deterministic) return {Precision::kFloat32, "results are to be deterministic"};
+  return {Precision::kBFloat16, "this is a GPU"};
 }
 
 }  // namespace
@@ -61,8 +62,7 @@ absl::StatusOr<std::unique_ptr<DeviceExecutor>> DeviceExecutor::Create(
 
 DeviceExecutor::DeviceExecutor(const ExecutorOptions& options,
                                std::unique_ptr<DeviceBackend> backend)
-    : TorchExecutorBase(options),
-      precision_(ChoosePrecision(options)),
+    : TorchExecutorBase(options, ChoosePrecision(options)),
       backend_(std::move(backend)),
       slots_(options.num_slots) {
   for (OperationStream* stream : {&stream_, &reports_}) {
@@ -82,12 +82,12 @@ absl::StatusOr<std::unique_ptr<Network>> DeviceExecutor::Load(const std::string&
                                                               const std::string& prefix) {
   const auto build = [this](const ModelDescription& model, ParameterSource& source,
                             NetworkForm& form) -> absl::StatusOr<std::unique_ptr<UNet>> {
-    form = {Kernels::kFused, precision_};
+    form = {Kernels::kFused, precision().precision};
     return std::visit(
         [&](const auto& family) -> absl::StatusOr<std::unique_ptr<UNet>> {
           if (absl::Status status = CheckPlain(family); !status.ok()) return status;
-          return std::make_unique<DeviceUNet>(family, model.out_channels(), precision_, source,
-                                              *backend_);
+          return std::make_unique<DeviceUNet>(family, model.out_channels(), precision().precision,
+                                              source, *backend_);
         },
         model.config);
   };

@@ -122,7 +122,6 @@ class DeviceExecutor final : public TorchExecutorBase {
   // On the reporting thread.
   BatchResult Finish(Pending& pending);
 
-  const Precision precision_;
   std::unique_ptr<DeviceBackend> backend_;
   std::vector<Slot> slots_;
   std::map<const Network*, Evaluator> evaluators_;

@@ -20,8 +20,8 @@ struct ExecutorOptions {
   // has max_batch rows, the unused ones filled up, and costs a full batch.
   bool deterministic = false;
   Kernels kernels = Kernels::kAuto;
-  // None: whichever this CPU is faster in, by measurement, and float32 for networks without a form
-  // in bfloat16; bfloat16 on a GPU; always float32 if `deterministic`.
+  // None: the faster one of this CPU (model/backends/cpu/cpu_features.h), and float32 for networks
+  // without a form in bfloat16; bfloat16 on a GPU; always float32 if `deterministic`.
   std::optional<Precision> precision = Precision::kFloat32;
 };
 

@@ -40,6 +40,7 @@ class ReplicaExecutor final : public Executor, private ExecutorListener {
   // the slowest replica's bucket for its even share of them.
   absl::StatusOr<std::vector<BucketTiming>> WarmUp(NetworkId network,
                                                    absl::Duration budget) override;
+  PrecisionChoice precision() const override { return replicas_.front().executor->precision(); }
   int max_batch() const override { return max_batch_; }          // of all replicas together
   int num_slots() const override { return num_slots_; }          // of all replicas together
   int max_in_flight() const override { return max_in_flight_; }  // the least of any replica

@@ -43,7 +43,8 @@ absl::Status TorchExecutorBase::CheckOptions(const ExecutorOptions& options) {
   return absl::OkStatus();
 }
 
-TorchExecutorBase::TorchExecutorBase(const ExecutorOptions& options) : options_(options) {
+TorchExecutorBase::TorchExecutorBase(const ExecutorOptions& options, PrecisionChoice precision)
+    : options_(options), precision_(std::move(precision)) {
   for (SlotId slot = options.num_slots - 1; slot >= 0; --slot) free_slots_.push_back(slot);
 }
 

@@ -27,6 +27,7 @@ class TorchExecutorBase : public Executor {
   NetworkInfo GetNetworkInfo(NetworkId network) const final;
   void UnloadNetwork(NetworkId network) final;
   absl::StatusOr<std::vector<BucketTiming>> WarmUp(NetworkId network, absl::Duration budget) final;
+  PrecisionChoice precision() const final { return precision_; }
   int max_batch() const final { return options_.max_batch; }
   int num_slots() const final { return options_.num_slots; }
   absl::StatusOr<SlotId> AllocateSlot(const SlotInit& init) final;
@@ -46,7 +47,7 @@ class TorchExecutorBase : public Executor {
   static absl::Status CheckOptions(const ExecutorOptions& options);
 
   // CheckOptions() is OK. What is derived calls stream_.Stop() when it goes.
-  explicit TorchExecutorBase(const ExecutorOptions& options);
+  TorchExecutorBase(const ExecutorOptions& options, PrecisionChoice precision);
 
   // In the form the options ask for. May throw what LibTorch throws.
   virtual absl::StatusOr<std::unique_ptr<Network>> Load(const std::string& path,
@@ -81,6 +82,8 @@ class TorchExecutorBase : public Executor {
 
  private:
   absl::StatusOr<std::vector<BucketTiming>> MeasureBuckets(Network& network, absl::Duration budget);
+
+  const PrecisionChoice precision_;
 
   mutable std::mutex networks_mutex_;
   std::map<NetworkId, std::shared_ptr<Network>> networks_;  // guarded by networks_mutex_

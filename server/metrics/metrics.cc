@@ -124,7 +124,7 @@ TransportMetrics::TransportMetrics(Registry& registry)
                           "stream.")
               .Add({}, kRequestBounds)),
       encode_seconds(HistogramFamily(registry, "encode_seconds",
-                                     "Time to encode one picture, previews included, by format."),
+                                     "Time to encode one image, previews included, by format."),
                      {"format"}, kEncodeBounds),
       nfe(HistogramFamily(registry, "nfe", "Network evaluations per image of accepted requests.")
               .Add({}, kNfeBounds)),
@@ -138,16 +138,19 @@ TransportMetrics::TransportMetrics(Registry& registry)
   for (const char* how : {"running", "finished"}) retries_joined.With({how});
 }
 
-ServerMetrics::ServerMetrics(Registry& registry, const std::string& version)
+ServerMetrics::ServerMetrics(Registry& registry)
     : engine(registry),
       models(registry),
       transport(registry),
       log_lines_dropped(CounterFamily(registry, "log_lines_dropped_total",
                                       "Lines of the log that nobody took in time.")
-                            .Add({})) {
-  GaugeFamily(registry, "build_info", "Always 1; the label is the version of the server.")
-      .Add({{"version", version}})
-      .Set(1);
+                            .Add({})),
+      build_info_(GaugeFamily(registry, "build_info",
+                              "Always 1; labels: the version of the server, and the precision in "
+                              "which networks are computed that have a form in it.")) {}
+
+void ServerMetrics::SetBuildInfo(const std::string& version, const std::string& precision) {
+  build_info_.Add({{"version", version}, {"precision", precision}}).Set(1);
 }
 
 }  // namespace skipstream

@@ -125,13 +125,18 @@ struct TransportMetrics {
 
 // Owns nothing but the children's handles; everything lives in `registry`, which outlives this.
 struct ServerMetrics {
-  // `version` becomes the label of build_info.
-  ServerMetrics(prometheus::Registry& registry, const std::string& version);
+  explicit ServerMetrics(prometheus::Registry& registry);
+
+  // Sets the labels of build_info. Called once.
+  void SetBuildInfo(const std::string& version, const std::string& precision);
 
   EngineMetrics engine;
   ModelMetrics models;
   TransportMetrics transport;
   prometheus::Counter& log_lines_dropped;
+
+ private:
+  prometheus::Family<prometheus::Gauge>& build_info_;
 };
 
 }  // namespace skipstream

@@ -312,7 +312,7 @@ absl::Status Serve(Flags flags, const HostLimits& limits, LogOutput& log_output,
   signals.SetReload([&security = **security] { security.ReloadSoon(); });
   const absl::Cleanup forget_security = [&signals] { signals.SetReload(nullptr); };
   prometheus::Registry registry;
-  ServerMetrics metrics(registry, SKIPSTREAM_VERSION);
+  ServerMetrics metrics(registry);
   log_output.SetOnDrop([&metrics] { metrics.log_lines_dropped.Increment(); });
   const absl::Cleanup forget_metrics = [&log_output] { log_output.SetOnDrop(nullptr); };
   absl::StatusOr<std::unique_ptr<MetricsHttpServer>> metrics_server = MetricsHttpServer::Start(
@@ -331,6 +331,9 @@ absl::Status Serve(Flags flags, const HostLimits& limits, LogOutput& log_output,
     return absl::Status(executor.status().code(),
                         absl::StrCat("--device ", flags.device, ": ", executor.status().message()));
   }
+  const PrecisionChoice precision = (*executor)->precision();
+  metrics.SetBuildInfo(SKIPSTREAM_VERSION, Name(precision.precision));
+  spdlog::info("precision {}: {}", Name(precision.precision), precision.reason);
   ModelRegistry models(&metrics.models);
   if (absl::Status status = LoadModels(flags, limits, **executor, models); !status.ok()) {
     return status;

@@ -45,6 +45,7 @@ class FaultyExecutor final : public Executor, private ExecutorListener {
                                                    absl::Duration budget) override {
     return inner_->WarmUp(network, budget);
   }
+  PrecisionChoice precision() const override { return inner_->precision(); }
   int max_batch() const override { return inner_->max_batch(); }
   int num_slots() const override { return inner_->num_slots(); }
   int max_in_flight() const override { return inner_->max_in_flight(); }

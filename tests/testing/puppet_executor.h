@@ -97,6 +97,7 @@ class PuppetExecutor : public Executor {
   void UnloadNetwork(NetworkId network) override;
   absl::StatusOr<std::vector<BucketTiming>> WarmUp(NetworkId network,
                                                    absl::Duration budget) override;
+  PrecisionChoice precision() const override { return {}; }
   int max_batch() const override { return options_.max_batch; }
   int num_slots() const override { return options_.num_slots; }
   int max_in_flight() const override { return options_.max_in_flight; }

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <mutex>
 #include <string>
@@ -15,6 +14,7 @@
 #include "ATen/core/Tensor.h"
 #include "ATen/ops/empty.h"
 #include "base/aligned_buffer.h"
+#include "model/backends/cpu/cpu_features.h"
 #include "model/backends/cpu/fused_conditioning.h"
 #include "model/backends/cpu/fused_layers.h"
 #include "model/backends/cpu/kernels.h"
@@ -548,61 +548,18 @@ class FusedUNet final : public UNet {
   mutable std::vector<std::unique_ptr<Workspace>> idle_;  // guarded by mutex_
 };
 
-#ifdef SKIPSTREAM_CPU_KERNELS
-bool HasAvx512() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-}
-
-// Seconds of a typical 3x3 convolution on one thread.
-template <typename T>
-double TimeConvolution() {
-  constexpr int64_t kSize = 16;
-  constexpr int64_t kChannels = 128;
-  constexpr int64_t kLine = (kSize + 2) * kChannels;
-  const AlignedBuffer<T> x((kSize + 2) * kLine);
-  const AlignedBuffer<T> weight(cpu::PackedSize<T>(9 * kChannels, kChannels));
-  const AlignedBuffer<float> bias(kChannels);
-  AlignedBuffer<float> out(kSize * kSize * kChannels);
-  cpu::Convolution<T> task;
-  task.inputs[0] = {x.data(), kChannels, kLine, 3};
-  task.weight = weight.data();
-  task.bias = bias.data();
-  task.height = task.width = kSize;
-  task.columns = kChannels;
-  task.out = out.data();
-  const auto start = std::chrono::steady_clock::now();
-  cpu::Convolve(task, 0, cpu::ConvolutionUnits(task));
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-#endif
-
 }  // namespace
-
-Precision FasterPrecision() {
-#ifdef SKIPSTREAM_CPU_KERNELS
-  if (!HasAvx512() || !__builtin_cpu_supports("avx512bf16")) return Precision::kFloat32;
-  double exact = TimeConvolution<float>();
-  double rounded = TimeConvolution<BFloat16>();
-  for (int i = 0; i < 4; ++i) {
-    exact = std::min(exact, TimeConvolution<float>());
-    rounded = std::min(rounded, TimeConvolution<BFloat16>());
-  }
-  return rounded < 0.8 * exact ? Precision::kBFloat16 : Precision::kFloat32;
-#else
-  return Precision::kFloat32;
-#endif
-}
 
 absl::Status CheckFused([[maybe_unused]] const UNetFamilyConfig& config,
                         [[maybe_unused]] Precision precision) {
 #ifndef SKIPSTREAM_CPU_KERNELS
   return absl::UnimplementedError("this build has no fused kernels for its processor");
 #else
-  if (!HasAvx512()) {
+  const CpuFeatures cpu = DetectCpuFeatures();
+  if (!cpu.avx512) {
     return absl::UnimplementedError("the fused kernels need a CPU with AVX-512 (F, BW, DQ and VL)");
   }
-  if (precision == Precision::kBFloat16 && !__builtin_cpu_supports("avx512bf16")) {
+  if (precision == Precision::kBFloat16 && !cpu.avx512_bf16) {
     return absl::UnimplementedError("bfloat16 needs a CPU with AVX512_BF16");
   }
   absl::Status plain = std::visit([](const auto& family) { return CheckPlain(family); }, config);

@@ -14,10 +14,6 @@
 
 namespace skipstream {
 
-// What the fused kernels are faster in on this CPU, measured now (a few milliseconds); bfloat16
-// only if clearly.
-Precision FasterPrecision();
-
 // Unimplemented, saying why, where this CPU or this kind of network has no fused form.
 absl::Status CheckFused(const UNetFamilyConfig& config, Precision precision);
 

@@ -5,7 +5,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "model/backends/cpu/fused_unet.h"
+#include "model/backends/cpu/cpu_features.h"
 #include "model/execution/cpu_executor.h"
 #include "tests/model/execution/executor_harness.h"
 #include "tests/model/files/editable_model.h"
@@ -138,7 +138,8 @@ TEST(CpuExecutorTest, TheFormIsTheOneAskedForOrTheFastest) {
   const NetworkForm deterministic = form({.deterministic = true, .precision = std::nullopt});
   EXPECT_EQ(deterministic.precision, Precision::kFloat32);
   EXPECT_NE(deterministic.kernels, Kernels::kAuto);
-  EXPECT_EQ(form({.precision = std::nullopt}).precision, FasterPrecision());
+  EXPECT_EQ(form({.precision = std::nullopt}).precision,
+            FasterPrecision(DetectCpuFeatures()).precision);
   const auto executor =
       CpuExecutor::Create({.kernels = Kernels::kReference, .precision = Precision::kBFloat16});
   ASSERT_TRUE(executor.ok());

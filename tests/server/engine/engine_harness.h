@@ -70,7 +70,7 @@ class EngineHarness final : public ExecutorListener {
   explicit EngineHarness(PuppetExecutor::Options executor_options = {},
                          const Engine::Options& engine_options = {})
       : executor(std::move(executor_options)),
-        metrics(registry, "test"),
+        metrics(registry),
         model(*LoadedModel::Load(executor, "puppet", "puppet.safetensors")),
         engine(engine_options, executor, clock, &metrics.engine) {
     executor.SetListener(this);

@@ -88,7 +88,7 @@ struct GenerationHarness {
   void WaitForEncoders();
 
   std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
-  ServerMetrics metrics{*registry, "1.2.3"};
+  ServerMetrics metrics{*registry};
   FakeClock clock;
   bool automatic;
   BrokenExecutor executor;

@@ -19,6 +19,8 @@ using ::testing::Not;
 
 class MetricsTest : public ::testing::Test {
  protected:
+  MetricsTest() { metrics_.SetBuildInfo("1.2.3", "bfloat16"); }
+
   // What a scrape sees.
   std::string Exposition() const {
     std::ostringstream out;
@@ -27,7 +29,7 @@ class MetricsTest : public ::testing::Test {
   }
 
   prometheus::Registry registry_;
-  ServerMetrics metrics_{registry_, "1.2.3"};
+  ServerMetrics metrics_{registry_};
 };
 
 TEST_F(MetricsTest, EveryFamilyOfTheDesignIsExposedWithHelpAndType) {
@@ -74,7 +76,7 @@ TEST_F(MetricsTest, CountersCarryTheirLabels) {
       HasSubstr("skipstream_requests_total{code=\"INVALID_ARGUMENT\",model=\"\",solver=\"\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("skipstream_rejected_total{reason=\"QUEUE_FULL\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("skipstream_cancelled_total{stage=\"running\"} 1\n"));
-  EXPECT_THAT(text, HasSubstr("skipstream_build_info{version=\"1.2.3\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("skipstream_build_info{precision=\"bfloat16\",version=\"1.2.3\"} 1\n"));
 }
 
 TEST_F(MetricsTest, KnownLabelValuesStartAtZero) {

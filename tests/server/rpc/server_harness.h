@@ -96,7 +96,7 @@ class ServerHarness {
   double Metric(const std::string& name) const;
 
   std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
-  ServerMetrics metrics{*registry, "1.2.3"};
+  ServerMetrics metrics{*registry};
   RealClock clock;
   BrokenExecutor executor;
   ModelRegistry models;
