@@ -1,4 +1,4 @@
-"""The include graph of the C++ sources and the layers it must respect (docs/architecture.md)."""
+"""The include graph of the C++ sources and the rules it must respect (docs/architecture.md)."""
 
 from __future__ import annotations
 
