@@ -63,8 +63,8 @@ def _measured(results: Results) -> str:
     return (
         f"Model `{model['name']}`, {model['parameters']:,} parameters, weights "
         f"`{model['identity'][:16]}`; server {results.server_version or 'unknown'}, which computed "
-        f"in {model['precision']}; features "
-        f"`{results.encoder}`, reference of {results.reference_images:,} real pictures. What real "
+        f"in {model['precision']};\nfeatures "
+        f"`{results.encoder}`, reference of {results.reference_images:,} real pictures. What real\n"
         f"pictures score, mean ± standard deviation over {len(next(iter(results.floor.values())))} "
         "sets:\n\n"
         + _table(["pictures", "distance", "head", "every part exact", "entropy, bits"], real)
