@@ -12,8 +12,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "model/backends/cpu/cpu_backend.h"
 #include "model/diffusion/sampler.h"
-#include "model/execution/cpu_executor.h"
+#include "model/execution/backend_executor.h"
 #include "model/families/edm_unet/model_file.h"
 #include "model/files/safetensors.h"
 
@@ -169,7 +170,7 @@ class FirstFailure : public ExecutorListener {
 
 // Runs one plan per row, all rows in the same batches, and returns what `base` ends as.
 absl::StatusOr<std::vector<double>> RunPlans(
-    CpuExecutor& executor, NetworkId network, const Fixture& fixture,
+    BackendExecutor& executor, NetworkId network, const Fixture& fixture,
     const std::vector<std::shared_ptr<const SamplingPlan>>& plans,
     const std::vector<double>& latents) {
   const size_t elements = latents.size() / fixture.batch;
@@ -254,7 +255,9 @@ absl::StatusOr<std::vector<ParityError>> MeasureParity(const std::string& path, 
   options.kernels = kernels;
   options.max_batch = static_cast<int>(fixture->batch);
   options.num_slots = options.max_batch;
-  const absl::StatusOr<std::unique_ptr<CpuExecutor>> executor = CpuExecutor::Create(options);
+  const absl::StatusOr<std::unique_ptr<BackendExecutor>> executor = BackendExecutor::Create(
+      options, std::make_unique<CpuBackend>(CpuBackend::Options{
+                   .kernels = options.kernels, .deterministic = options.deterministic}));
   if (!executor.ok()) return executor.status();
   (*executor)->SetListener(&listener);
   const absl::StatusOr<NetworkId> network = (*executor)->LoadNetwork(path, "param.");

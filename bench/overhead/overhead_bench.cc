@@ -50,7 +50,7 @@ absl::Status OverheadBench::Start() {
                                             .num_slots = options_.max_samples,
                                             .threads = options_.threads};
   for (auto* executor : {&loop_executor_, &server_executor_}) {
-    absl::StatusOr<std::unique_ptr<Executor>> created = CreateTorchExecutor(executor_options);
+    absl::StatusOr<std::unique_ptr<Executor>> created = CreateCpuExecutor(executor_options);
     if (!created.ok()) return created.status();
     *executor = *std::move(created);
   }

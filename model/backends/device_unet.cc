@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <utility>
+#include <variant>
 
 #include "ATen/ops/avg_pool2d.h"
 #include "ATen/ops/cat.h"
@@ -45,8 +46,9 @@ at::Tensor Plus(const at::Tensor& a, const at::Tensor& b) {
 }  // namespace
 
 DeviceUNet::DeviceUNet(const SongUNetConfig& config, int out_channels, Precision precision,
-                       ParameterSource& source, DeviceBackend& backend)
-    : DeviceUNet(TopologyOf(config), config.img_channels, config.label_dim, precision, backend) {
+                       ParameterSource& source, const Device& device, UNetKernels& kernels)
+    : DeviceUNet(TopologyOf(config), config.img_channels, config.label_dim, precision, device,
+                 kernels) {
   label_first_ = true;
   const int64_t noise = config.noise_channels();
   map_noise_ = config.embedding_type == SongUNetConfig::Embedding::kFourier
@@ -64,8 +66,9 @@ DeviceUNet::DeviceUNet(const SongUNetConfig& config, int out_channels, Precision
 }
 
 DeviceUNet::DeviceUNet(const DhariwalUNetConfig& config, int out_channels, Precision precision,
-                       ParameterSource& source, DeviceBackend& backend)
-    : DeviceUNet(TopologyOf(config), config.img_channels, config.label_dim, precision, backend) {
+                       ParameterSource& source, const Device& device, UNetKernels& kernels)
+    : DeviceUNet(TopologyOf(config), config.img_channels, config.label_dim, precision, device,
+                 kernels) {
   map_noise_ = NoiseEmbedding::Positional(config.model_channels, /*reaches_end=*/false,
                                           NoiseEmbedding::Order::kCosinesFirst);
   if (config.label_dim > 0) {
@@ -76,12 +79,13 @@ DeviceUNet::DeviceUNet(const DhariwalUNetConfig& config, int out_channels, Preci
 }
 
 DeviceUNet::DeviceUNet(UNetTopology topology, int image_channels, int label_dim,
-                       Precision precision, DeviceBackend& backend)
+                       Precision precision, const Device& device, UNetKernels& kernels)
     : topology_(std::move(topology)),
       image_channels_(image_channels),
       label_dim_(label_dim),
       type_(precision == Precision::kBFloat16 ? at::kBFloat16 : at::kFloat),
-      backend_(backend) {}
+      device_(device.device()),
+      kernels_(kernels) {}
 
 void DeviceUNet::TakeEverything(ParameterSource& source, int augment_dim, int64_t noise_channels,
                                 int out_channels) {
@@ -208,7 +212,7 @@ void DeviceUNet::MoveToDevice() {
   affine_weights_.clear();
   affine_biases_.clear();
   ForEachTensor([this](at::Tensor& tensor) {
-    if (tensor.defined()) tensor = tensor.to(backend_.device());
+    if (tensor.defined()) tensor = tensor.to(device_);
   });
 }
 
@@ -247,12 +251,12 @@ DeviceFeature DeviceUNet::ComputeBlock(const Block& block, const DeviceFeature& 
   first.skip = skip;
   first.rho = rho;
   first.resample = block.spec.resample;
-  const at::Tensor h = Convolve(backend_.Normalize(first), block.conv0.weight);
+  const at::Tensor h = Convolve(kernels_.Normalize(first), block.conv0.weight);
 
   // Without adaptive scale the convolution's bias is part of the conditions.
   const at::Tensor added = style.adaptive_scale ? block.conv0.bias.unsqueeze(0)
                                                 : conditions.narrow(1, block.first_condition, out);
-  const DeviceFeature middle = backend_.Measure(h, added);
+  const DeviceFeature middle = kernels_.Measure(h, added);
   NormTask second = TaskOf(block.norm1, middle);
   second.added = added;
   if (style.adaptive_scale) {
@@ -261,7 +265,7 @@ DeviceFeature DeviceUNet::ComputeBlock(const Block& block, const DeviceFeature& 
   }
 
   SumTask sum;
-  sum.main = Convolve(backend_.Normalize(second), block.conv1_weight);
+  sum.main = Convolve(kernels_.Normalize(second), block.conv1_weight);
   sum.bias = block.out_bias;
   sum.scale = style.skip_scale;
   sum.resample = block.spec.resample;
@@ -279,7 +283,7 @@ DeviceFeature DeviceUNet::ComputeBlock(const Block& block, const DeviceFeature& 
       sum.rho = rho;
     }
   }
-  DeviceFeature result = backend_.Sum(sum);
+  DeviceFeature result = kernels_.Sum(sum);
   return block.spec.heads > 0 ? Attend(block, result) : result;
 }
 
@@ -290,7 +294,7 @@ DeviceFeature DeviceUNet::Attend(const Block& block, const DeviceFeature& x) con
   const int64_t heads = block.spec.heads;
   NormTask norm = TaskOf(block.norm2, x);
   norm.silu = false;
-  const at::Tensor qkv = at::linear(backend_.Normalize(norm), block.qkv_weight, block.qkv_bias)
+  const at::Tensor qkv = at::linear(kernels_.Normalize(norm), block.qkv_weight, block.qkv_bias)
                              .view({batch, pixels, 3, heads, channels / heads});
   const auto part = [&](int64_t i) { return qkv.select(2, i).transpose(1, 2); };
   const at::Tensor mixed = at::scaled_dot_product_attention(part(0), part(1), part(2))
@@ -301,7 +305,7 @@ DeviceFeature DeviceUNet::Attend(const Block& block, const DeviceFeature& x) con
   sum.bias = block.proj_bias;
   sum.shortcut = x.x;
   sum.scale = topology_.style.skip_scale;
-  return backend_.Sum(sum);
+  return kernels_.Sum(sum);
 }
 
 at::Tensor DeviceUNet::Forward(const at::Tensor& x, const at::Tensor& c_noise,
@@ -310,7 +314,7 @@ at::Tensor DeviceUNet::Forward(const at::Tensor& x, const at::Tensor& c_noise,
   SumTask first;
   first.main = Convolve(x.permute({0, 2, 3, 1}), in_conv_.weight).to(type_);
   first.bias = in_conv_.bias;
-  std::vector<DeviceFeature> skips = {backend_.Sum(first)};
+  std::vector<DeviceFeature> skips = {kernels_.Sum(first)};
   const size_t encoders = topology_.encoder.size();
   const at::Tensor no_rho;
   for (size_t i = 0; i < encoders; ++i) {
@@ -329,8 +333,20 @@ at::Tensor DeviceUNet::Forward(const at::Tensor& x, const at::Tensor& c_noise,
   }
   NormTask norm = TaskOf(out_norm_, h);
   norm.type = at::kFloat;
-  return at::conv2d(AsImages(backend_.Normalize(norm)), out_conv_.weight, out_conv_.bias,
+  return at::conv2d(AsImages(kernels_.Normalize(norm)), out_conv_.weight, out_conv_.bias,
                     /*stride=*/1, /*padding=*/1);
+}
+
+absl::StatusOr<std::unique_ptr<UNet>> MakeDeviceUNet(const ModelDescription& model,
+                                                     Precision precision, ParameterSource& source,
+                                                     const Device& device, UNetKernels& kernels) {
+  return std::visit(
+      [&](const auto& family) -> absl::StatusOr<std::unique_ptr<UNet>> {
+        if (absl::Status status = CheckPlain(family); !status.ok()) return status;
+        return std::make_unique<DeviceUNet>(family, model.out_channels(), precision, source, device,
+                                            kernels);
+      },
+      model.config);
 }
 
 }  // namespace skipstream

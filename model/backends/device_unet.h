@@ -1,16 +1,20 @@
 // A UNet on a device: LibTorch's convolutions and products, and between them the fused operations
-// of a DeviceBackend. The same network as SongUNet or DhariwalUNet, with no concatenation in
+// of its UNetKernels. The same network as SongUNet or DhariwalUNet, with no concatenation in
 // memory.
 #ifndef SKIPSTREAM_MODEL_BACKENDS_DEVICE_UNET_H_
 #define SKIPSTREAM_MODEL_BACKENDS_DEVICE_UNET_H_
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
 #include "model/backends/device.h"
+#include "model/backends/unet_kernels.h"
 #include "model/families/edm_unet/dhariwal_unet_config.h"
+#include "model/families/edm_unet/model_file.h"
 #include "model/families/edm_unet/song_unet_config.h"
 #include "model/families/edm_unet/unet.h"
 #include "model/families/edm_unet/unet_topology.h"
@@ -29,11 +33,11 @@ class DeviceUNet final : public UNet {
   // Takes the parameters as they are; MoveToDevice() before Forward(). Only for networks that
   // CheckPlain() (model/families/edm_unet/unet_topology.h) accepts.
   DeviceUNet(const SongUNetConfig& config, int out_channels, Precision precision,
-             ParameterSource& source, DeviceBackend& backend);
+             ParameterSource& source, const Device& device, UNetKernels& kernels);
   DeviceUNet(const DhariwalUNetConfig& config, int out_channels, Precision precision,
-             ParameterSource& source, DeviceBackend& backend);
+             ParameterSource& source, const Device& device, UNetKernels& kernels);
 
-  void MoveToDevice();
+  void MoveToDevice() override;
 
   // As UNet::Forward(), with every tensor on the device.
   at::Tensor Forward(const at::Tensor& x, const at::Tensor& c_noise, const at::Tensor& labels,
@@ -68,7 +72,7 @@ class DeviceUNet final : public UNet {
   };
 
   DeviceUNet(UNetTopology topology, int image_channels, int label_dim, Precision precision,
-             DeviceBackend& backend);
+             const Device& device, UNetKernels& kernels);
   void TakeEverything(ParameterSource& source, int augment_dim, int64_t noise_channels,
                       int out_channels);
   void AddBlock(ParameterSource& source, const UNetBlockSpec& spec);
@@ -86,7 +90,8 @@ class DeviceUNet final : public UNet {
   const int image_channels_;
   const int label_dim_;
   const at::ScalarType type_;  // of features
-  DeviceBackend& backend_;
+  const at::Device device_;
+  UNetKernels& kernels_;
 
   bool label_first_ = false;  // the class joins the noise embedding; else what is made of it
   NoiseEmbedding map_noise_;
@@ -104,6 +109,11 @@ class DeviceUNet final : public UNet {
   Norm out_norm_;
   Convolution out_conv_;
 };
+
+// Makes the DeviceUNet of a model. Unimplemented, saying why, for a network without this form.
+absl::StatusOr<std::unique_ptr<UNet>> MakeDeviceUNet(const ModelDescription& model,
+                                                     Precision precision, ParameterSource& source,
+                                                     const Device& device, UNetKernels& kernels);
 
 }  // namespace skipstream
 

@@ -8,7 +8,7 @@
 
 #ifdef SKIPSTREAM_CUDA
 #include "model/backends/cuda/cuda_backend.h"
-#include "model/execution/device_executor.h"
+#include "model/execution/backend_executor.h"
 #include "model/execution/replica_executor.h"
 #endif
 
@@ -20,11 +20,11 @@ absl::StatusOr<std::unique_ptr<Executor>> CreateOnGpus(const std::vector<int>& g
                                                        const ExecutorOptions& options) {
   std::vector<std::unique_ptr<Executor>> replicas;
   for (const int gpu : gpus) {
-    absl::StatusOr<std::unique_ptr<DeviceBackend>> backend =
-        CreateCudaBackend({.index = gpu, .deterministic = options.deterministic});
+    absl::StatusOr<std::unique_ptr<KernelBackend>> backend = CreateCudaBackend(
+        {.index = gpu, .deterministic = options.deterministic, .precision = options.precision});
     if (!backend.ok()) return backend.status();
-    absl::StatusOr<std::unique_ptr<DeviceExecutor>> executor =
-        DeviceExecutor::Create(options, *std::move(backend));
+    absl::StatusOr<std::unique_ptr<BackendExecutor>> executor =
+        BackendExecutor::Create(options, *std::move(backend));
     if (!executor.ok()) return executor.status();
     replicas.push_back(*std::move(executor));
   }
@@ -58,7 +58,7 @@ absl::StatusOr<std::unique_ptr<Executor>> CreateExecutor(const std::string& devi
   if (complete.max_batch == 0) {
     complete.max_batch = gpus->empty() ? kDefaultMaxBatchOnCpu : kDefaultMaxBatchOnGpu;
   }
-  return gpus->empty() ? CreateTorchExecutor(complete) : CreateOnGpus(*gpus, complete);
+  return gpus->empty() ? CreateCpuExecutor(complete) : CreateOnGpus(*gpus, complete);
 }
 
 }  // namespace skipstream

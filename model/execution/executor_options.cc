@@ -2,14 +2,17 @@
 
 #include <utility>
 
-#include "model/execution/cpu_executor.h"
+#include "model/backends/cpu/cpu_backend.h"
+#include "model/execution/backend_executor.h"
 
 namespace skipstream {
 
-absl::StatusOr<std::unique_ptr<Executor>> CreateTorchExecutor(const ExecutorOptions& options) {
-  absl::StatusOr<std::unique_ptr<CpuExecutor>> executor = CpuExecutor::Create(options);
-  if (!executor.ok()) return executor.status();
-  return std::unique_ptr<Executor>(*std::move(executor));
+absl::StatusOr<std::unique_ptr<Executor>> CreateCpuExecutor(const ExecutorOptions& options) {
+  return BackendExecutor::Create(options, std::make_unique<CpuBackend>(CpuBackend::Options{
+                                              .threads = options.threads,
+                                              .kernels = options.kernels,
+                                              .precision = options.precision,
+                                              .deterministic = options.deterministic}));
 }
 
 }  // namespace skipstream

@@ -25,8 +25,8 @@ struct ExecutorOptions {
   std::optional<Precision> precision = Precision::kFloat32;
 };
 
-// InvalidArgument, naming the option, if one is out of range.
-absl::StatusOr<std::unique_ptr<Executor>> CreateTorchExecutor(const ExecutorOptions& options);
+// Makes the executor on the CPU. InvalidArgument, naming the option, if one is out of range.
+absl::StatusOr<std::unique_ptr<Executor>> CreateCpuExecutor(const ExecutorOptions& options);
 
 }  // namespace skipstream
 

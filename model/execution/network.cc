@@ -5,17 +5,14 @@
 #include <stop_token>
 #include <thread>
 #include <utility>
-#include <variant>
 
 #include "ATen/core/Tensor.h"
 #include "ATen/ops/empty.h"
 #include "ATen/ops/zeros.h"
 #include "absl/strings/str_cat.h"
 #include "c10/core/InferenceMode.h"
-#include "model/backends/cpu/fused_unet.h"
-#include "model/families/edm_unet/dhariwal_unet.h"
+#include "model/backends/cpu/cpu_backend.h"
 #include "model/families/edm_unet/model_file.h"
-#include "model/families/edm_unet/song_unet.h"
 #include "model/families/edm_unet/unet.h"
 #include "model/files/presets.h"
 #include "model/files/safetensors.h"
@@ -26,37 +23,6 @@ namespace {
 
 // The smallest of the stored levels have lost digits, other ones where another library made them.
 constexpr double kStoredLevelTolerance = 5e-3;
-
-// Settles which kernels there will be.
-absl::Status Resolve(const ModelDescription& model, NetworkForm& form) {
-  if (form.kernels != Kernels::kReference) {
-    absl::Status fused = CheckFused(model.config, form.precision);
-    if (fused.ok()) {
-      form.kernels = Kernels::kFused;
-      return absl::OkStatus();
-    }
-    if (form.kernels == Kernels::kFused || form.precision != Precision::kFloat32) return fused;
-    form.kernels = Kernels::kReference;
-  }
-  if (form.precision != Precision::kFloat32) {
-    return absl::UnimplementedError("the reference kernels compute in float32 only");
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::unique_ptr<UNet>> Build(const ModelDescription& model, ParameterSource& source,
-                                            NetworkForm& form) {
-  if (absl::Status status = Resolve(model, form); !status.ok()) return status;
-  const int out_channels = model.out_channels();
-  if (form.kernels == Kernels::kFused) {
-    return MakeFusedUNet(model.config, out_channels, form.precision, source);
-  }
-  if (const auto* song = std::get_if<SongUNetConfig>(&model.config)) {
-    return std::make_unique<SongUNet>(*song, out_channels, source);
-  }
-  return std::make_unique<DhariwalUNet>(std::get<DhariwalUNetConfig>(model.config), out_channels,
-                                        source);
-}
 
 }  // namespace
 
@@ -74,7 +40,7 @@ absl::StatusOr<std::unique_ptr<Network>> Network::Load(const std::string& path,
       path, prefix,
       [asked = form](const ModelDescription& model, ParameterSource& source, NetworkForm& made) {
         made = asked;
-        return Build(model, source, made);
+        return MakeCpuUNet(model, source, made);
       });
 }
 

@@ -14,7 +14,6 @@
 #include "c10/cuda/CUDAFunctions.h"
 #include "c10/cuda/CUDAGuard.h"
 #include "c10/cuda/CUDAStream.h"
-#include "model/backends/cuda/kernel_backend.h"
 #include "model/backends/exception_status.h"
 
 namespace skipstream {
@@ -66,10 +65,17 @@ class CudaGraph final : public DeviceGraph {
   std::shared_ptr<int> live_;
 };
 
+PrecisionChoice ChoosePrecision(const CudaOptions& options) {
+  if (options.precision) return {*options.precision, "asked for"};
+  if (options.deterministic) return {Precision::kFloat32, "results are to be deterministic"};
+  return {Precision::kBFloat16, "this is a GPU"};
+}
+
 class CudaBackend final : public KernelBackend {
  public:
   explicit CudaBackend(const CudaOptions& options)
-      : index_(static_cast<c10::DeviceIndex>(options.index)),
+      : KernelBackend(ChoosePrecision(options)),
+        index_(static_cast<c10::DeviceIndex>(options.index)),
         stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/true, index_)) {
     Enter();
     at::Context& context = at::globalContext();
@@ -178,14 +184,14 @@ class CudaBackend final : public KernelBackend {
 
 int NumCudaDevices() { return static_cast<int>(c10::cuda::device_count()); }
 
-absl::StatusOr<std::unique_ptr<DeviceBackend>> CreateCudaBackend(const CudaOptions& options) {
+absl::StatusOr<std::unique_ptr<KernelBackend>> CreateCudaBackend(const CudaOptions& options) {
   const int devices = NumCudaDevices();
   if (options.index < 0 || options.index >= devices) {
     return absl::NotFoundError(
         absl::StrCat("there is no GPU ", options.index, "; CUDA sees ", devices));
   }
   try {
-    return std::unique_ptr<DeviceBackend>(std::make_unique<CudaBackend>(options));
+    return std::unique_ptr<KernelBackend>(std::make_unique<CudaBackend>(options));
   } catch (...) {
     return StatusOfCurrentException();
   }

@@ -4,9 +4,11 @@
 #define SKIPSTREAM_MODEL_BACKENDS_CUDA_CUDA_BACKEND_H_
 
 #include <memory>
+#include <optional>
 
 #include "absl/status/statusor.h"
-#include "model/backends/device.h"
+#include "model/backends/cuda/kernel_backend.h"
+#include "model/network_form.h"
 
 namespace skipstream {
 
@@ -15,6 +17,8 @@ struct CudaOptions {
   // Convolutions by algorithms that always give the same bytes; else by those that are measured to
   // be the fastest.
   bool deterministic = false;
+  // None: bfloat16, or float32 if `deterministic`.
+  std::optional<Precision> precision = Precision::kFloat32;
 };
 
 // How many GPUs there are; 0 without a driver as well.
@@ -23,7 +27,7 @@ int NumCudaDevices();
 // NotFound if there is no such GPU. Sets LibTorch's switches of the process: TF32 is off, so that
 // float32 means float32, and products of bfloat16 add up in float32. Leaves the GPU current on the
 // calling thread.
-absl::StatusOr<std::unique_ptr<DeviceBackend>> CreateCudaBackend(const CudaOptions& options);
+absl::StatusOr<std::unique_ptr<KernelBackend>> CreateCudaBackend(const CudaOptions& options);
 
 }  // namespace skipstream
 

@@ -6,6 +6,7 @@
 #include "ATen/ops/empty_like.h"
 #include "ATen/ops/zeros.h"
 #include "c10/util/Exception.h"
+#include "model/backends/device_unet.h"
 
 namespace skipstream {
 namespace {
@@ -45,6 +46,13 @@ cuda::NormOperand OperandOf(const DeviceFeature& feature) {
 }
 
 }  // namespace
+
+absl::StatusOr<std::unique_ptr<UNet>> KernelBackend::MakeUNet(const ModelDescription& model,
+                                                              ParameterSource& source,
+                                                              NetworkForm& form) {
+  form = {Kernels::kFused, precision_.precision};
+  return MakeDeviceUNet(model, form.precision, source, *this, *this);
+}
 
 at::TensorOptions KernelBackend::Options(at::ScalarType type) const {
   return at::TensorOptions(device()).dtype(type);

@@ -14,6 +14,9 @@ class UNet {
  public:
   virtual ~UNet() = default;
 
+  // Moves the parameters to the memory of the device that uses them, before the first Forward().
+  virtual void MoveToDevice() {}
+
   // x [B, C, H, W] in channels-last memory, c_noise [B], labels [B, label_dim] (one-hot, or zero
   // for no class; undefined if label_dim is 0), rho [B, K]: skip i of row b, 0 the deepest, is
   // multiplied by rho[b, i] before it is concatenated behind the decoder's features. All float32.

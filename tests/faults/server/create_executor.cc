@@ -19,7 +19,7 @@ absl::StatusOr<std::unique_ptr<Executor>> CreateExecutor(const std::string& /*de
   InstallFaultyAllocator();
   ExecutorOptions complete = options;
   if (complete.max_batch == 0) complete.max_batch = kDefaultMaxBatchOnCpu;
-  absl::StatusOr<std::unique_ptr<Executor>> executor = CreateTorchExecutor(complete);
+  absl::StatusOr<std::unique_ptr<Executor>> executor = CreateCpuExecutor(complete);
   if (!executor.ok()) return executor.status();
   auto faulty = std::make_unique<FaultyExecutor>(*std::move(executor));
   // As long as the process; main asks for one executor.

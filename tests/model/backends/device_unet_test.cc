@@ -29,7 +29,7 @@ std::unique_ptr<DeviceUNet> Make(const ModelDescription& model, Precision precis
                                  ParameterSource& source) {
   return std::visit(
       [&](const auto& family) {
-        return std::make_unique<DeviceUNet>(family, model.out_channels(), precision, source,
+        return std::make_unique<DeviceUNet>(family, model.out_channels(), precision, source, Host(),
                                             Host());
       },
       model.config);
@@ -43,7 +43,7 @@ std::unique_ptr<Network> LoadOnDevice(const std::string& path, Precision precisi
                                  return Make(model, precision, source);
                                });
   EXPECT_TRUE(network.ok()) << network.status();
-  static_cast<DeviceUNet&>((*network)->unet()).MoveToDevice();
+  (*network)->unet().MoveToDevice();
   return *std::move(network);
 }
 

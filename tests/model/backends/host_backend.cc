@@ -1,17 +1,16 @@
 #include "tests/model/backends/host_backend.h"
 
 #include <chrono>
-#include <cstring>
 #include <utility>
 
 #include "ATen/TensorOperators.h"
 #include "ATen/ops/avg_pool2d.h"
 #include "ATen/ops/cat.h"
-#include "ATen/ops/empty.h"
 #include "ATen/ops/silu.h"
 #include "ATen/ops/stack.h"
 #include "ATen/ops/upsample_nearest2d.h"
 #include "c10/util/Exception.h"
+#include "model/backends/device_unet.h"
 
 namespace skipstream {
 namespace {
@@ -60,19 +59,25 @@ at::Tensor Resampled(const at::Tensor& x, Resample resample) {
 
 }  // namespace
 
+HostBackend::HostBackend(std::shared_ptr<HostDevice> state, std::optional<Precision> precision,
+                         bool deterministic)
+    : CpuBackend({.precision = precision.value_or(deterministic ? Precision::kFloat32
+                                                                : Precision::kBFloat16)}),
+      state_(std::move(state)) {}
+
+absl::StatusOr<std::unique_ptr<UNet>> HostBackend::MakeUNet(const ModelDescription& model,
+                                                            ParameterSource& source,
+                                                            NetworkForm& form) {
+  form = {Kernels::kFused, precision().precision};
+  return MakeDeviceUNet(model, form.precision, source, *this, *this);
+}
+
 std::unique_ptr<DeviceMark> HostBackend::Mark() { return std::make_unique<HostMark>(state_); }
 
 std::unique_ptr<DeviceGraph> HostBackend::Capture(const std::function<void()>& body) {
   body();
   ++state_->captures;
   return std::make_unique<HostGraph>(state_, body);
-}
-
-at::Tensor HostBackend::HostBuffer(int64_t bytes) { return at::empty({bytes}, at::kByte); }
-
-void HostBackend::Copy(const at::Tensor& to, const at::Tensor& from) {
-  TORCH_CHECK(to.nbytes() == from.nbytes() && to.is_contiguous() && from.is_contiguous());
-  std::memcpy(to.mutable_data_ptr(), from.const_data_ptr(), to.nbytes());
 }
 
 at::Tensor HostBackend::Normalize(const NormTask& task) {
@@ -123,21 +128,7 @@ DeviceFeature HostBackend::Measure(at::Tensor x, const at::Tensor& added) {
 void HostBackend::Gather(const RowTask& task, const at::Tensor& x, const at::Tensor& c_noise,
                          const at::Tensor& labels) {
   TORCH_CHECK_WITH(OutOfMemoryError, task.count <= state_->memory_for_rows, "out of memory");
-  const int64_t elements = task.shape.elements();
-  for (int64_t b = 0; b < task.count; ++b) {
-    const RowDescriptor& row = task.rows[b];
-    float* const to = x.mutable_data_ptr<float>() + b * elements;
-    for (int64_t i = 0; i < elements; ++i) {
-      const int64_t place = i % task.shape.pixels() * task.shape.channels + i / task.shape.pixels();
-      to[place] = row.eval == nullptr ? 0.0f : row.c_in * static_cast<float>(row.eval[i]);
-    }
-    c_noise.mutable_data_ptr<float>()[b] = row.eval == nullptr ? 0.0f : row.c_noise;
-    if (!labels.defined()) continue;
-    for (int64_t k = 0; k < labels.size(1); ++k) {
-      labels.mutable_data_ptr<float>()[b * labels.size(1) + k] =
-          row.eval != nullptr && row.class_index == k ? 1.0f : 0.0f;
-    }
-  }
+  CpuBackend::Gather(task, x, c_noise, labels);
 }
 
 void HostBackend::Update(const RowTask& task, const at::Tensor& f, const at::Tensor& failures) {
@@ -150,15 +141,6 @@ void HostBackend::Update(const RowTask& task, const at::Tensor& f, const at::Ten
                             static_cast<int>(f.size(3)), task.shape, i);
     }
   }
-}
-
-at::Tensor HostBackend::ToImage(const at::Tensor& values, Extent shape) {
-  at::Tensor pixels = at::empty({shape.pixels(), shape.channels}, at::kByte);
-  for (int64_t i = 0; i < shape.elements(); ++i) {
-    pixels.mutable_data_ptr<uint8_t>()[i % shape.pixels() * shape.channels + i / shape.pixels()] =
-        PixelOf(values.const_data_ptr<double>()[i]);
-  }
-  return pixels;
 }
 
 }  // namespace skipstream

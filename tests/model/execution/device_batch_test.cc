@@ -1,18 +1,21 @@
-// What the host tells a device to do, done by UpdateElement(), against the registers on a CPU.
+// Runs batches element by element and in loops, against an implementation of the registers apart.
 #include "model/execution/device_batch.h"
 
 #include <cmath>
 #include <limits>
 #include <random>
 #include <string>
+#include <tuple>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "model/backends/cpu/slot_update_loops.h"
 #include "model/diffusion/sampler.h"
-#include "model/execution/slots.h"
 #include "model/families/edm_unet/model_file.h"
 #include "tests/model/execution/executor_harness.h"
+#include "tests/model/execution/slot_registers.h"
 
 namespace skipstream {
 namespace {
@@ -43,11 +46,20 @@ struct DeviceSlot {
   }
 };
 
-// Runs a program as a device does, with `f` for the network's output of every row.
-std::vector<int32_t> Execute(const DeviceBatch& program, const std::vector<float>& f) {
+// Runs a batch with `f` for the network's output of every row, by the elements of a GPU's kernels
+// or by the loops of a CPU.
+enum class By { kElements, kLoops };
+std::vector<int32_t> Execute(const DeviceBatch& program, const std::vector<float>& f,
+                             By by = By::kElements) {
   std::vector<int32_t> failures;
+  cpu::UpdateScratch scratch;
   for (const SlotUpdate& update : program.updates) {
     int32_t seen = 0;
+    if (by == By::kLoops && update.registers != nullptr) {
+      failures.push_back(
+          cpu::UpdateSlot(update, program.rows.data(), f.data(), kShape.channels, kShape, scratch));
+      continue;
+    }
     for (int i = 0; update.registers != nullptr && i < kElements; ++i) {
       seen |= UpdateElement(update, program.rows.data(), f.data(), kShape.channels, kShape, i);
     }
@@ -63,18 +75,25 @@ std::vector<double> Get(const SlotRegisters& registers, Register reg) {
 
 // Every solver's whole plan, with guidance, a mask and fresh noise: the device's registers after
 // every step are those of a SlotRegisters that gets the same D.
-class EverySolverTest : public ::testing::TestWithParam<Solver> {};
-INSTANTIATE_TEST_SUITE_P(Solvers, EverySolverTest, ::testing::ValuesIn(AllSolvers()),
-                         [](const auto& info) { return std::string(SolverName(info.param)); });
+class EverySolverTest : public ::testing::TestWithParam<std::tuple<Solver, By>> {};
+INSTANTIATE_TEST_SUITE_P(Solvers, EverySolverTest,
+                         ::testing::Combine(::testing::ValuesIn(AllSolvers()),
+                                            ::testing::Values(By::kElements, By::kLoops)),
+                         [](const auto& info) {
+                           return std::string(SolverName(std::get<0>(info.param))) +
+                                  (std::get<1>(info.param) == By::kElements ? "ByElements"
+                                                                            : "ByLoops");
+                         });
 
-TEST_P(EverySolverTest, StepsDoWhatTheyDoOnACpu) {
+TEST_P(EverySolverTest, StepsAreThoseOfTheReferenceRegisters) {
+  const auto [solver, by] = GetParam();
   SamplingParams params;
-  params.solver = GetParam();
+  params.solver = solver;
   params.levels = *SpacedLevels(KarrasSpacing{}, 6, 0.002, 80.0);
   params.num_skips = 3;
   params.guidance.scale = 2.0;
   params.guidance.sigma_hi = 20.0;
-  params.churn.s_churn = GetParam() == Solver::kHeun ? 2.0 : 0.0;
+  params.churn.s_churn = solver == Solver::kHeun ? 2.0 : 0.0;
   const auto compiled = CompilePlan(params);
   ASSERT_TRUE(compiled.ok()) << compiled.status();
   const auto plan = std::make_shared<const SamplingPlan>(*compiled);
@@ -129,16 +148,20 @@ TEST_P(EverySolverTest, StepsDoWhatTheyDoOnACpu) {
     ASSERT_TRUE(expected.Apply(step, std::vector<double>(noise.begin(), noise.end())).ok());
     ASSERT_TRUE(written.Apply(step).ok());
 
-    EXPECT_THAT(Execute(program, f), ::testing::Each(0));
+    EXPECT_THAT(Execute(program, f, by), ::testing::Each(0));
     for (const Register reg : {kBase, kEval, kDenoised, kH1, kH2, kH3}) {
       ASSERT_EQ(written.Has(reg), expected.written(reg)) << index << " " << reg;
       if (!expected.written(reg)) continue;
       const std::vector<double> values = Get(expected, reg);
       const std::vector<double> got = slot.Get(reg);
       for (int i = 0; i < kElements; ++i) {
-        // Compilers may fuse a product and a sum.
-        ASSERT_NEAR(got[i], values[i], 1e-5 * std::max(1.0, std::abs(values[i])))
-            << "step " << index << ", register " << reg << ", element " << i;
+        const std::string where =
+            absl::StrCat("step ", index, ", register ", int{reg}, ", element ", i);
+        if (by == By::kLoops) {
+          ASSERT_EQ(got[i], values[i]) << where;
+        } else {  // compilers may fuse a product and a sum
+          ASSERT_NEAR(got[i], values[i], 1e-5 * std::max(1.0, std::abs(values[i]))) << where;
+        }
       }
     }
   }
@@ -195,18 +218,20 @@ TEST(DeviceBatchTest, WhatIsNotFiniteIsSeen) {
   step.a[kNextBase][kDenoised] = step.a[kNextEval][kDenoised] = 1e308;
   plan->steps.push_back(step);
   const EvalRow row = {0, -1, plan, 0, 0};
-  const auto failures = [&](float f) {
-    DeviceSlot slot;
-    slot.Set(kEval, std::vector<double>(kElements, 0.0));
-    const PlacedRow placed = {&row, 0, slot.registers.data()};
-    const DeviceBatch program = MakeDeviceBatch({&placed, 1}, 1, kShape, 1, Edm());
-    return Execute(program, std::vector<float>(kElements, f))[0];
-  };
-  EXPECT_EQ(failures(1.0f), 0);
-  EXPECT_EQ(failures(1e5f), kStateNotFinite);
-  for (const float f :
-       {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
-    EXPECT_TRUE(failures(f) & kDenoisedNotFinite) << f;
+  for (const By by : {By::kElements, By::kLoops}) {
+    const auto failures = [&](float f) {
+      DeviceSlot slot;
+      slot.Set(kEval, std::vector<double>(kElements, 0.0));
+      const PlacedRow placed = {&row, 0, slot.registers.data()};
+      const DeviceBatch program = MakeDeviceBatch({&placed, 1}, 1, kShape, 1, Edm());
+      return Execute(program, std::vector<float>(kElements, f), by)[0];
+    };
+    EXPECT_EQ(failures(1.0f), 0);
+    EXPECT_EQ(failures(1e5f), kStateNotFinite);
+    for (const float f :
+         {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
+      EXPECT_TRUE(failures(f) & kDenoisedNotFinite) << f;
+    }
   }
 }
 

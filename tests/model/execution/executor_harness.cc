@@ -3,8 +3,7 @@
 #include <utility>
 
 #include "gtest/gtest.h"
-#include "model/execution/cpu_executor.h"
-#include "model/execution/device_executor.h"
+#include "model/backends/cpu/cpu_backend.h"
 #include "tests/model/backends/host_backend.h"
 #include "tests/model/files/editable_model.h"
 
@@ -29,19 +28,26 @@ PlanPtr MakePlan(Solver solver, int nfe, double rho, double s_churn) {
 
 namespace {
 
-std::unique_ptr<TorchExecutorBase> MakeExecutor(TestedExecutor tested,
-                                                const ExecutorOptions& options) {
-  const auto checked = [](auto executor) -> std::unique_ptr<TorchExecutorBase> {
-    EXPECT_TRUE(executor.ok()) << executor.status();
-    return *std::move(executor);
-  };
-  if (tested == TestedExecutor::kCpu) return checked(CpuExecutor::Create(options));
-#ifdef SKIPSTREAM_TEST_KERNELS
-  if (tested == TestedExecutor::kKernels) {
-    return checked(DeviceExecutor::Create(options, MakeKernelBackend(options.deterministic)));
+std::unique_ptr<Backend> MakeBackend(TestedExecutor tested, const ExecutorOptions& options) {
+  if (tested == TestedExecutor::kCpu) {
+    return std::make_unique<CpuBackend>(
+        CpuBackend::Options{.threads = options.threads,
+                            .kernels = options.kernels,
+                            .precision = options.precision,
+                            .deterministic = options.deterministic});
   }
+#ifdef SKIPSTREAM_TEST_KERNELS
+  if (tested == TestedExecutor::kKernels) return MakeKernelBackend(options.deterministic);
 #endif
-  return checked(DeviceExecutor::Create(options, std::make_unique<HostBackend>()));
+  return std::make_unique<HostBackend>(std::make_shared<HostDevice>(), options.precision,
+                                       options.deterministic);
+}
+
+std::unique_ptr<BackendExecutor> MakeExecutor(TestedExecutor tested,
+                                              const ExecutorOptions& options) {
+  auto executor = BackendExecutor::Create(options, MakeBackend(tested, options));
+  EXPECT_TRUE(executor.ok()) << executor.status();
+  return *std::move(executor);
 }
 
 }  // namespace
@@ -50,8 +56,8 @@ std::string TestedExecutorName(const ::testing::TestParamInfo<TestedExecutor>& i
   switch (info.param) {
     case TestedExecutor::kCpu:
       return "Cpu";
-    case TestedExecutor::kDevice:
-      return "Device";
+    case TestedExecutor::kHost:
+      return "Host";
     case TestedExecutor::kKernels:
       return "Kernels";
   }
@@ -62,14 +68,14 @@ std::vector<TestedExecutor> TestedExecutors() {
 #ifdef SKIPSTREAM_TEST_KERNELS
   return {TestedExecutor::kKernels};
 #else
-  return {TestedExecutor::kCpu, TestedExecutor::kDevice};
+  return {TestedExecutor::kCpu, TestedExecutor::kHost};
 #endif
 }
 
 ExecutorHarness::ExecutorHarness(TestedExecutor tested, const ExecutorOptions& options)
     : ExecutorHarness(MakeExecutor(tested, options)) {}
 
-ExecutorHarness::ExecutorHarness(std::unique_ptr<TorchExecutorBase> executor)
+ExecutorHarness::ExecutorHarness(std::unique_ptr<BackendExecutor> executor)
     : executor_(std::move(executor)) {
   executor_->SetListener(&listener_);
   const auto network = executor_->LoadNetwork(kDdpmppEdmFixture, "param.");

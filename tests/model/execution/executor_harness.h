@@ -9,7 +9,7 @@
 
 #include "gtest/gtest.h"
 #include "model/diffusion/sampler.h"
-#include "model/execution/torch_executor_base.h"
+#include "model/execution/backend_executor.h"
 #include "tests/model/execution/recording_listener.h"
 
 namespace skipstream {
@@ -28,9 +28,9 @@ struct Sample {
 };
 
 enum class TestedExecutor {
-  kCpu,     // CpuExecutor
-  kDevice,  // DeviceExecutor whose device is the CPU
-  // DeviceExecutor with the kernels of tests/model/backends/cuda/kernel_backend_under_test.h; only
+  kCpu,   // with CpuBackend
+  kHost,  // with HostBackend, in the way of a GPU
+  // With the kernels of tests/model/backends/cuda/kernel_backend_under_test.h; only
   // in programs built with SKIPSTREAM_TEST_KERNELS.
   kKernels,
 };
@@ -41,7 +41,7 @@ std::string TestedExecutorName(const ::testing::TestParamInfo<TestedExecutor>& i
 class ExecutorHarness {
  public:
   explicit ExecutorHarness(TestedExecutor tested, const ExecutorOptions& options = {});
-  explicit ExecutorHarness(std::unique_ptr<TorchExecutorBase> executor);
+  explicit ExecutorHarness(std::unique_ptr<BackendExecutor> executor);
 
   SlotId Allocate(const Sample& sample);
   // Queues one row per (slot, sample, step) as batch `id`.
@@ -52,7 +52,7 @@ class ExecutorHarness {
   std::vector<std::vector<double>> RunTogether(const std::vector<Sample>& samples);
   std::vector<double> RunAlone(const Sample& sample) { return RunTogether({sample})[0]; }
 
-  TorchExecutorBase& executor() { return *executor_; }
+  BackendExecutor& executor() { return *executor_; }
   NetworkId network() const { return network_; }
   RecordingListener& listener() { return listener_; }
   // Destroys the executor, which waits for everything submitted.
@@ -60,7 +60,7 @@ class ExecutorHarness {
 
  private:
   RecordingListener listener_;
-  std::unique_ptr<TorchExecutorBase> executor_;
+  std::unique_ptr<BackendExecutor> executor_;
   NetworkId network_ = 0;
   uint64_t next_batch_ = 1000;
 };

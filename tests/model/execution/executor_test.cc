@@ -6,7 +6,6 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "model/backends/cpu/cpu_features.h"
-#include "model/execution/cpu_executor.h"
 #include "tests/model/execution/executor_harness.h"
 #include "tests/model/files/editable_model.h"
 
@@ -69,11 +68,11 @@ INSTANTIATE_TEST_SUITE_P(Executors, ExecutorTest, ::testing::ValuesIn(TestedExec
                          TestedExecutorName);
 
 TEST(CpuExecutorTest, OptionsOutOfRangeAreNamed) {
-  EXPECT_THAT(std::string(CreateTorchExecutor({.max_batch = 0}).status().message()),
+  EXPECT_THAT(std::string(CreateCpuExecutor({.max_batch = 0}).status().message()),
               HasSubstr("max_batch"));
-  EXPECT_THAT(std::string(CreateTorchExecutor({.num_slots = 0}).status().message()),
+  EXPECT_THAT(std::string(CreateCpuExecutor({.num_slots = 0}).status().message()),
               HasSubstr("num_slots"));
-  EXPECT_THAT(std::string(CreateTorchExecutor({.threads = -1}).status().message()),
+  EXPECT_THAT(std::string(CreateCpuExecutor({.threads = -1}).status().message()),
               HasSubstr("threads"));
 }
 
@@ -141,7 +140,7 @@ TEST(CpuExecutorTest, TheFormIsTheOneAskedForOrTheFastest) {
   EXPECT_EQ(form({.precision = std::nullopt}).precision,
             FasterPrecision(DetectCpuFeatures()).precision);
   const auto executor =
-      CpuExecutor::Create({.kernels = Kernels::kReference, .precision = Precision::kBFloat16});
+      CreateCpuExecutor({.kernels = Kernels::kReference, .precision = Precision::kBFloat16});
   ASSERT_TRUE(executor.ok());
   EXPECT_EQ((*executor)->LoadNetwork("model/zoo/nouns32.safetensors").status().code(),
             absl::StatusCode::kUnimplemented);

@@ -22,7 +22,7 @@ const ::testing::Environment* const kNeedsGpu = ::testing::AddGlobalTestEnvironm
 
 }  // namespace
 
-std::unique_ptr<DeviceBackend> MakeKernelBackend(bool deterministic) {
+std::unique_ptr<KernelBackend> MakeKernelBackend(bool deterministic) {
   auto backend = CreateCudaBackend({.deterministic = deterministic});
   EXPECT_TRUE(backend.ok()) << backend.status();
   return *std::move(backend);

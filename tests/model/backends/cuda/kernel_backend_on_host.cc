@@ -8,6 +8,8 @@ namespace {
 
 class KernelsOnHost final : public KernelBackend {
  public:
+  KernelsOnHost() : KernelBackend({Precision::kFloat32, "asked for"}) {}
+
   std::string name() const override { return host_.name(); }
   at::Device device() const override { return host_.device(); }
   void Enter() override { host_.Enter(); }
@@ -27,7 +29,7 @@ class KernelsOnHost final : public KernelBackend {
 
 }  // namespace
 
-std::unique_ptr<DeviceBackend> MakeKernelBackend(bool /*deterministic*/) {
+std::unique_ptr<KernelBackend> MakeKernelBackend(bool /*deterministic*/) {
   return std::make_unique<KernelsOnHost>();
 }
 

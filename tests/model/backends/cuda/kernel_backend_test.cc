@@ -53,7 +53,7 @@ class KernelBackendTest : public ::testing::Test {
   }
 
   HostBackend host_;
-  std::unique_ptr<DeviceBackend> gpu_;
+  std::unique_ptr<KernelBackend> gpu_;
 };
 
 // Channel counts that fill a vector and that do not; images smaller than a tile, and several tiles.

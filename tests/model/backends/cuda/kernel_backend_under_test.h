@@ -5,11 +5,11 @@
 #include <functional>
 #include <memory>
 
-#include "model/backends/device.h"
+#include "model/backends/cuda/kernel_backend.h"
 
 namespace skipstream {
 
-std::unique_ptr<DeviceBackend> MakeKernelBackend(bool deterministic);
+std::unique_ptr<KernelBackend> MakeKernelBackend(bool deterministic);
 
 // Runs `body` once for each order in which blocks and threads may have their turns, where that can
 // be chosen.

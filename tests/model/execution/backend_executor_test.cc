@@ -1,6 +1,6 @@
-// What only an executor on a device has to deal with: graphs, running out of memory, a lost device.
-// What every executor does is tests/model/execution/executor_test.cc.
-#include "model/execution/device_executor.h"
+// Tests an executor whose backend records graphs and works on its own: sizes of graphs, running out
+// of memory, a lost device. executor_test.cc tests what holds with every backend.
+#include "model/execution/backend_executor.h"
 
 #include <algorithm>
 #include <cmath>
@@ -19,9 +19,10 @@ namespace {
 
 using ::testing::HasSubstr;
 
-std::unique_ptr<DeviceExecutor> Make(const std::shared_ptr<HostDevice>& device,
-                                     const ExecutorOptions& options) {
-  auto executor = DeviceExecutor::Create(options, std::make_unique<HostBackend>(device));
+std::unique_ptr<BackendExecutor> Make(const std::shared_ptr<HostDevice>& device,
+                                      const ExecutorOptions& options) {
+  auto executor = BackendExecutor::Create(
+      options, std::make_unique<HostBackend>(device, options.precision, options.deterministic));
   EXPECT_TRUE(executor.ok()) << executor.status();
   return *std::move(executor);
 }
@@ -42,9 +43,9 @@ double LargestDifference(const std::vector<double>& a, const std::vector<double>
   return largest;
 }
 
-TEST(DeviceExecutorTest, AgreesWithTheExecutorOnTheCpu) {
+TEST(RecordingBackendTest, AgreesWithTheExecutorOnTheCpu) {
   ExecutorHarness cpu(TestedExecutor::kCpu, {.kernels = Kernels::kReference});
-  ExecutorHarness device(TestedExecutor::kDevice);
+  ExecutorHarness device(TestedExecutor::kHost);
   const std::vector<Sample> samples = Samples(5);
   const auto expected = cpu.RunTogether(samples);
   const auto images = device.RunTogether(samples);
@@ -53,7 +54,7 @@ TEST(DeviceExecutorTest, AgreesWithTheExecutorOnTheCpu) {
   }
 }
 
-TEST(DeviceExecutorTest, EachSizeOfBatchIsRecordedWhenTheNetworkIsLoaded) {
+TEST(RecordingBackendTest, EachSizeOfBatchIsRecordedWhenTheNetworkIsLoaded) {
   const auto device = std::make_shared<HostDevice>();
   ExecutorHarness harness(Make(device, {.max_batch = 6}));
   EXPECT_EQ(device->captures, 4);   // for 6, 4, 2 and 1
@@ -62,20 +63,20 @@ TEST(DeviceExecutorTest, EachSizeOfBatchIsRecordedWhenTheNetworkIsLoaded) {
   EXPECT_EQ(device->replays, 7);
 }
 
-TEST(DeviceExecutorTest, DeterministicEvaluationsHaveOneSize) {
+TEST(RecordingBackendTest, DeterministicEvaluationsHaveOneSize) {
   const auto device = std::make_shared<HostDevice>();
   ExecutorHarness harness(Make(device, {.max_batch = 6, .deterministic = true}));
   harness.RunTogether(Samples(3));
   EXPECT_EQ(device->captures, 1);
 }
 
-TEST(DeviceExecutorTest, TwoEvaluationsMayBeQueued) {
+TEST(RecordingBackendTest, TwoEvaluationsMayBeQueued) {
   EXPECT_EQ(Make(std::make_shared<HostDevice>(), {})->max_in_flight(), 2);
 }
 
-TEST(DeviceExecutorTest, WithoutMemoryForABatchSmallerOnesDoItsWork) {
+TEST(RecordingBackendTest, WithoutMemoryForABatchSmallerOnesDoItsWork) {
   const std::vector<Sample> samples = Samples(7);
-  ExecutorHarness roomy(TestedExecutor::kDevice, {.max_batch = 8});
+  ExecutorHarness roomy(TestedExecutor::kHost, {.max_batch = 8});
   const auto expected = roomy.RunTogether(samples);
   const auto device = std::make_shared<HostDevice>();
   device->memory_for_rows = 3;
@@ -90,7 +91,7 @@ TEST(DeviceExecutorTest, WithoutMemoryForABatchSmallerOnesDoItsWork) {
   EXPECT_EQ(timings->back().rows, 8);
 }
 
-TEST(DeviceExecutorTest, WithoutMemoryForASingleRowANetworkIsNotLoaded) {
+TEST(RecordingBackendTest, WithoutMemoryForASingleRowANetworkIsNotLoaded) {
   const auto device = std::make_shared<HostDevice>();
   const auto executor = Make(device, {.max_batch = 4});
   device->memory_for_rows = 0;
@@ -100,7 +101,7 @@ TEST(DeviceExecutorTest, WithoutMemoryForASingleRowANetworkIsNotLoaded) {
   EXPECT_TRUE(executor->LoadNetwork(kDdpmppEdmFixture, "param.").ok());
 }
 
-TEST(DeviceExecutorTest, ALostDeviceFailsWhatWasQueuedAndItsReadOuts) {
+TEST(RecordingBackendTest, ALostDeviceFailsWhatWasQueuedAndItsReadOuts) {
   const auto device = std::make_shared<HostDevice>();
   ExecutorHarness harness(Make(device, {.max_batch = 4}));
   const Sample sample = Samples(1)[0];
@@ -116,7 +117,7 @@ TEST(DeviceExecutorTest, ALostDeviceFailsWhatWasQueuedAndItsReadOuts) {
   EXPECT_TRUE(harness.listener().WaitForBatches(2)[1].status.ok());
 }
 
-TEST(DeviceExecutorTest, NetworksComeAndGo) {
+TEST(RecordingBackendTest, NetworksComeAndGo) {
   const auto device = std::make_shared<HostDevice>();
   ExecutorHarness harness(Make(device, {.max_batch = 2}));
   const Sample sample = Samples(1)[0];
@@ -136,18 +137,18 @@ TEST(DeviceExecutorTest, NetworksComeAndGo) {
   EXPECT_EQ(device->captures, 2 * 4);
 }
 
-TEST(DeviceExecutorTest, OptionsADeviceCannotFollowAreRefused) {
+TEST(RecordingBackendTest, OptionsADeviceCannotFollowAreRefused) {
   const auto create = [](const ExecutorOptions& options) {
-    return DeviceExecutor::Create(options, std::make_unique<HostBackend>()).status();
+    return BackendExecutor::Create(options, std::make_unique<HostBackend>()).status();
   };
   EXPECT_THAT(std::string(create({.kernels = Kernels::kReference}).message()),
               HasSubstr("reference kernels run on the CPU"));
   EXPECT_THAT(std::string(create({.max_batch = 0}).message()), HasSubstr("max_batch"));
 }
 
-TEST(DeviceExecutorTest, PrecisionIsBFloat16UnlessBytesMustNotDiffer) {
+TEST(RecordingBackendTest, PrecisionIsBFloat16UnlessBytesMustNotDiffer) {
   const auto form = [](const ExecutorOptions& options) {
-    ExecutorHarness harness(TestedExecutor::kDevice, options);
+    ExecutorHarness harness(TestedExecutor::kHost, options);
     return harness.executor().GetNetworkInfo(harness.network()).form;
   };
   EXPECT_EQ(form({.precision = std::nullopt}).precision, Precision::kBFloat16);
@@ -156,7 +157,7 @@ TEST(DeviceExecutorTest, PrecisionIsBFloat16UnlessBytesMustNotDiffer) {
   EXPECT_EQ(form({.precision = std::nullopt}).kernels, Kernels::kFused);
 }
 
-TEST(DeviceExecutorTest, ANetworkWithoutADeviceFormIsRefusedByName) {
+TEST(RecordingBackendTest, ANetworkWithoutADeviceFormIsRefusedByName) {
   const auto executor = Make(std::make_shared<HostDevice>(), {});
   const absl::Status status = executor->LoadNetwork(kNcsnppVeFixture, "param.").status();
   EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);

@@ -1,6 +1,6 @@
 // The registers of samples in flight (model/diffusion/solver_step.h), on a CPU. No LibTorch.
-#ifndef SKIPSTREAM_MODEL_EXECUTION_SLOTS_H_
-#define SKIPSTREAM_MODEL_EXECUTION_SLOTS_H_
+#ifndef SKIPSTREAM_TESTS_MODEL_EXECUTION_SLOT_REGISTERS_H_
+#define SKIPSTREAM_TESTS_MODEL_EXECUTION_SLOT_REGISTERS_H_
 
 #include <array>
 #include <cstddef>
@@ -54,4 +54,4 @@ class SlotRegisters {
 
 }  // namespace skipstream
 
-#endif  // SKIPSTREAM_MODEL_EXECUTION_SLOTS_H_
+#endif  // SKIPSTREAM_TESTS_MODEL_EXECUTION_SLOT_REGISTERS_H_

@@ -1,4 +1,4 @@
-#include "model/execution/slots.h"
+#include "tests/model/execution/slot_registers.h"
 
 #include <bit>
 #include <cstdint>
