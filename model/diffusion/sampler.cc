@@ -162,7 +162,7 @@ std::vector<SolverStep> SolverSteps(const SamplingParams& params, const StepPoin
   return {};
 }
 
-// What the network is asked at one step: one term, or two where guidance is on.
+// Returns the denoiser terms of one step: one, or two where guidance applies.
 std::vector<DenoiserTerm> Terms(const Guidance& guidance, double sigma, double conditioning_sigma,
                                 std::vector<float> rho) {
   DenoiserTerm term = {.conditioning_sigma = conditioning_sigma, .rho = std::move(rho)};

@@ -1,5 +1,5 @@
-// Executor on a CPU: one worker thread stands for the device and runs every slot operation in
-// order; LibTorch's own threads help it inside an evaluation.
+// Implements the executor on a CPU. One worker thread stands for the device and runs every slot
+// operation in order; LibTorch's own threads help it inside an evaluation.
 #ifndef SKIPSTREAM_MODEL_EXECUTION_CPU_EXECUTOR_H_
 #define SKIPSTREAM_MODEL_EXECUTION_CPU_EXECUTOR_H_
 
@@ -37,7 +37,7 @@ class CpuExecutor final : public TorchExecutorBase {
   explicit CpuExecutor(const ExecutorOptions& options);
   absl::StatusOr<std::unique_ptr<Network>> Load(const std::string& path,
                                                 const std::string& prefix) override;
-  // How many rows an evaluation of so many is computed with.
+  // Returns the rows that an evaluation of `rows` rows is computed with, filling rows included.
   int64_t BatchSize(const Network& network, int64_t rows) const;
 
   // Operations, on the worker.
@@ -54,7 +54,7 @@ class CpuExecutor final : public TorchExecutorBase {
   ReadOutResult RunReadOut(uint64_t id, SlotId slot, ReadOutKind kind);
 
   const Precision precision_;  // of networks that have such a form
-  std::vector<Slot> slots_;    // of the worker
+  std::vector<Slot> slots_;    // used by the worker only
 };
 
 }  // namespace skipstream

@@ -165,7 +165,7 @@ void DeviceExecutor::InitializeSlot(SlotId slot, const NetworkInfo& info, const 
     state.image = upload(init.image->pixels);
     state.mask = upload(init.image->mask);
   }
-  // What is staged must stay until the device has read it.
+  // The staged buffers must stay until the device has read them.
   const std::shared_ptr<DeviceMark> mark = backend_->Mark();
   reports_.Post([mark, staged = std::move(staged), outcome = state.outcome] {
     try {
@@ -205,7 +205,8 @@ std::shared_ptr<DeviceExecutor::Pending> DeviceExecutor::Queue(const StepBatch& 
     }
   };
   attempt([&] { QueueRows(*network, *pending); });
-  // Of a batch that failed halfway as well: the device may be reading what was staged.
+  // A batch that failed halfway gets an end mark as well: the device may be reading its staged
+  // buffers.
   attempt([&] { pending->end = backend_->Mark(); });
   if (!pending->status.ok()) FailSamples(pending->batch, pending->status);
   return pending;
@@ -371,7 +372,7 @@ void DeviceExecutor::DropGraphs(const Network& network) {
   try {
     backend_->Mark()->Wait();
   } catch (...) {
-    return;  // what had been queued is reported as failed by whoever queued it
+    return;  // the thread that queued the evaluations reports them as failed
   }
 }
 

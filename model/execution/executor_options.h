@@ -1,4 +1,4 @@
-// Makes the Executor that runs networks with LibTorch. No LibTorch header is needed to use it.
+// Creates the Executor that runs networks with LibTorch. No LibTorch header is needed to use it.
 #ifndef SKIPSTREAM_MODEL_EXECUTION_EXECUTOR_OPTIONS_H_
 #define SKIPSTREAM_MODEL_EXECUTION_EXECUTOR_OPTIONS_H_
 
@@ -15,17 +15,18 @@ struct ExecutorOptions {
   int max_batch = 16;  // rows per evaluation, 1 to 4096
   int num_slots = 64;  // samples in flight, 1 to 65536
   int threads = 0;     // of evaluations on a CPU; 0: all cores
-  // A sample's result is the same to the last bit whatever shares its batches. With the fused
-  // kernels of a CPU it is anyway; with the reference kernels and on a GPU every evaluation then
-  // has max_batch rows, the unused ones filled up, and costs a full batch.
+  // A sample's result is the same to the last bit whatever shares its batches. The fused kernels of
+  // a CPU always guarantee this. With the reference kernels and on a GPU every evaluation then has
+  // max_batch rows, the unused ones filled up, and costs a full batch.
   bool deterministic = false;
   Kernels kernels = Kernels::kAuto;
-  // None: whichever this CPU is faster in, by measurement, and float32 for networks without a form
-  // in bfloat16; bfloat16 on a GPU; always float32 if `deterministic`.
+  // If absent on a CPU: the precision that this CPU is measured to be faster in, and float32 for
+  // networks without a form in bfloat16. If absent on a GPU: bfloat16. Always float32 if
+  // `deterministic`.
   std::optional<Precision> precision = Precision::kFloat32;
 };
 
-// InvalidArgument, naming the option, if one is out of range.
+// Creates the executor. InvalidArgument, naming the option, if one is out of range.
 absl::StatusOr<std::unique_ptr<Executor>> CreateTorchExecutor(const ExecutorOptions& options);
 
 }  // namespace skipstream

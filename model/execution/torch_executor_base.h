@@ -1,5 +1,5 @@
-// What executors that run LibTorch have in common: options, networks, who has which slot, and one
-// stream of operations.
+// Implements what executors that run LibTorch have in common: options, networks, the assignment of
+// slots, and one stream of operations.
 #ifndef SKIPSTREAM_MODEL_EXECUTION_TORCH_EXECUTOR_BASE_H_
 #define SKIPSTREAM_MODEL_EXECUTION_TORCH_EXECUTOR_BASE_H_
 
@@ -32,47 +32,47 @@ class TorchExecutorBase : public Executor {
   absl::StatusOr<SlotId> AllocateSlot(const SlotInit& init) final;
   void FreeSlot(SlotId slot) final;
 
-  // --- Beyond the seam, for parity checks ---
+  // --- Methods beyond the Executor interface, for parity checks ---
 
-  // A network whose parameter names begin with `prefix`.
+  // Loads a network whose parameter names begin with `prefix`.
   absl::StatusOr<NetworkId> LoadNetwork(const std::string& path, const std::string& prefix);
-  // A slot that starts from these latents [C, H, W] instead of its seed's.
+  // Allocates a slot that starts from these latents [C, H, W] instead of its seed's.
   absl::StatusOr<SlotId> AllocateSlot(const SlotInit& init, std::vector<double> latents);
-  // A register as it is once everything submitted before has run; empty if nothing wrote it.
+  // Returns a register once everything submitted before has run; empty if it was never written.
   virtual std::vector<double> ReadRegister(SlotId slot, Register reg) = 0;
 
  protected:
-  // InvalidArgument, naming the option, if one is out of range.
+  // Returns InvalidArgument, naming the option, if one is out of range.
   static absl::Status CheckOptions(const ExecutorOptions& options);
 
-  // CheckOptions() is OK. What is derived calls stream_.Stop() when it goes.
+  // Requires that CheckOptions() is OK. Destructors of derived classes call stream_.Stop().
   explicit TorchExecutorBase(const ExecutorOptions& options);
 
-  // In the form the options ask for. May throw what LibTorch throws.
+  // Loads a network in the form that the options ask for. May throw what LibTorch throws.
   virtual absl::StatusOr<std::unique_ptr<Network>> Load(const std::string& path,
                                                         const std::string& prefix) = 0;
 
   // --- Operations: on the stream's thread ---
 
-  // Null if out of range.
+  // Returns null if `slot` is out of range.
   virtual SlotState* FindSlot(SlotId slot) = 0;
-  // Sets slot->status if it fails. The rest of SlotState is set.
+  // Sets slot->status if it fails. The rest of SlotState is already set.
   virtual void InitializeSlot(SlotId slot, const NetworkInfo& info, const SlotInit& init,
                               std::vector<double> latents) = 0;
   virtual void ReleaseSlot(SlotId slot) = 0;
-  // How long one evaluation of any images takes. Throws.
+  // Returns the time of one evaluation of `rows` arbitrary rows. Throws.
   virtual absl::Duration TimeEvaluation(Network& network, int rows) = 0;
-  // Nothing will be submitted for this network any more.
+  // Called when nothing will be submitted for this network any more.
   virtual void ForgetNetwork(const std::shared_ptr<Network>& network) = 0;
 
   std::shared_ptr<Network> FindNetwork(NetworkId network) const;
   // Posts an operation on a network, null if it is not loaded. ForgetNetwork() comes after every
   // operation on a network that was posted.
   void PostWith(NetworkId network, std::function<void(Network*)> operation);
-  // Every row's sample is failed with `status`: rows of theirs may already be queued behind this
+  // Fails every row's sample with `status`. Rows of these samples may already be queued behind this
   // batch, and must not fail the batches they are in.
   void FailSamples(const StepBatch& batch, const absl::Status& status);
-  // For CheckBatch().
+  // Runs CheckBatch() with the options and slots of this executor.
   absl::Status Check(const StepBatch& batch, const Network* network);
 
   const ExecutorOptions options_;
@@ -86,11 +86,11 @@ class TorchExecutorBase : public Executor {
   std::map<NetworkId, std::shared_ptr<Network>> networks_;  // guarded by networks_mutex_
   NetworkId next_network_ = 1;                              // guarded by networks_mutex_
 
-  std::vector<SlotId> free_slots_;  // of the calling thread, ahead of the stream's view
+  std::vector<SlotId> free_slots_;  // used by the calling thread, ahead of the stream's view
 };
 
-// The registers of a fresh sample: draws its latents, unless they are given, and the noise its plan
-// starts with.
+// Initializes the registers of a fresh sample: draws its latents, unless they are given, and the
+// noise that its plan starts with.
 void InitializeRegisters(const SlotInit& init, const NetworkInfo& info, std::vector<double> latents,
                          NoiseSource& noise, SlotRegisters& registers);
 
