@@ -58,7 +58,7 @@ class DeviceExecutor final : public TorchExecutorBase {
     at::Tensor labels;  // undefined: no classes
     at::Tensor failures;
     std::map<int, std::unique_ptr<DeviceGraph>> graphs;  // by rows
-    int largest = 0;  // rows of the largest graph that memory sufficed for
+    int largest = 0;                                     // rows of the largest graph
   };
   // Computes the offsets in bytes of the parts of Evaluator::inputs.
   struct InputLayout {

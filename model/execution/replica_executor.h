@@ -115,8 +115,7 @@ class ReplicaExecutor final : public Executor, private ExecutorListener {
   uint64_t next_report_ = 0;
   bool reporting_ = false;  // a thread is in ReportFinished
 
-  std::vector<Replica>
-      replicas_;  // last: their threads are joined before any other member is destroyed
+  std::vector<Replica> replicas_;  // last: joins their threads before the rest goes
 };
 
 }  // namespace skipstream

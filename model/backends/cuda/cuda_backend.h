@@ -1,5 +1,5 @@
-// NVIDIA GPUs: LibTorch's CUDA operations, the kernels of model/backends/cuda/kernels.cu, CUDA
-// graphs.
+// Runs on NVIDIA GPUs: LibTorch's CUDA operations, the kernels of model/backends/cuda/kernels.cu,
+// CUDA graphs.
 #ifndef SKIPSTREAM_MODEL_BACKENDS_CUDA_CUDA_BACKEND_H_
 #define SKIPSTREAM_MODEL_BACKENDS_CUDA_CUDA_BACKEND_H_
 
@@ -11,18 +11,18 @@
 namespace skipstream {
 
 struct CudaOptions {
-  int index = 0;  // of the GPU
-  // Convolutions by algorithms that always give the same bytes; else by those that are measured to
-  // be the fastest.
+  int index = 0;  // index of the GPU
+  // Convolutions use algorithms that always give the same bytes; else those that are measured to be
+  // the fastest.
   bool deterministic = false;
 };
 
-// How many GPUs there are; 0 without a driver as well.
+// Returns the number of GPUs; 0 without a driver as well.
 int NumCudaDevices();
 
-// NotFound if there is no such GPU. Sets LibTorch's switches of the process: TF32 is off, so that
-// float32 means float32, and products of bfloat16 add up in float32. Leaves the GPU current on the
-// calling thread.
+// Creates the backend. NotFound if there is no such GPU. Sets LibTorch's switches of the process:
+// TF32 is off, so that float32 means float32, and products of bfloat16 add up in float32. Leaves
+// the GPU current on the calling thread.
 absl::StatusOr<std::unique_ptr<DeviceBackend>> CreateCudaBackend(const CudaOptions& options);
 
 }  // namespace skipstream

@@ -1,5 +1,5 @@
-// The operations of a DeviceBackend that are kernels of model/backends/cuda/kernels.h. What is left
-// for who derives from it is the device itself. No CUDA header.
+// Implements the operations of a DeviceBackend that are kernels of model/backends/cuda/kernels.h. A
+// derived class adds the device itself. No CUDA header.
 #ifndef SKIPSTREAM_MODEL_BACKENDS_CUDA_KERNEL_BACKEND_H_
 #define SKIPSTREAM_MODEL_BACKENDS_CUDA_KERNEL_BACKEND_H_
 
@@ -22,10 +22,10 @@ class KernelBackend : public DeviceBackend {
  private:
   virtual CUstream_st* stream() const = 0;
   at::TensorOptions Options(at::ScalarType type) const;
-  // Fills in the shape and what the sums need, and launches. Returns the sums.
+  // Fills in the shape and the buffers that the sums need, and launches. Returns the sums.
   at::Tensor AddUp(cuda::Sum& sum, const at::Tensor& main);
 
-  at::Tensor arrived_;  // of cuda::Sum
+  at::Tensor arrived_;  // counters of cuda::Sum
 };
 
 }  // namespace skipstream

@@ -1,4 +1,4 @@
-// The raw network F inside a denoiser: a UNet whose skip connections are scaled per row.
+// Defines the raw network F inside a denoiser: a UNet whose skip connections are scaled per row.
 #ifndef SKIPSTREAM_MODEL_FAMILIES_EDM_UNET_UNET_H_
 #define SKIPSTREAM_MODEL_FAMILIES_EDM_UNET_UNET_H_
 
@@ -8,30 +8,33 @@
 
 namespace skipstream {
 
-// Immutable; usable from several threads. A family's constructor takes every parameter from a
-// ParameterSource, which tells whether the network is whole.
+// Evaluates the network. Immutable; usable from several threads. A family's constructor takes every
+// parameter from a ParameterSource, which reports errors in them.
 class UNet {
  public:
   virtual ~UNet() = default;
 
-  // x [B, C, H, W] in channels-last memory, c_noise [B], labels [B, label_dim] (one-hot, or zero
-  // for no class; undefined if label_dim is 0), rho [B, K]: skip i of row b, 0 the deepest, is
-  // multiplied by rho[b, i] before it is concatenated behind the decoder's features. All float32.
+  // Evaluates x [B, C, H, W] in channels-last memory with c_noise [B], labels [B, label_dim]
+  // (one-hot, or zero for no class; undefined if label_dim is 0) and rho [B, K]. Skip i of row b, 0
+  // the deepest, is multiplied by rho[b, i] before it is concatenated behind the decoder's
+  // features. All are float32.
   virtual at::Tensor Forward(const at::Tensor& x, const at::Tensor& c_noise,
                              const at::Tensor& labels, const at::Tensor& rho) const = 0;
 };
 
-// What the encoder has handed over and the decoder has not yet taken back, during one Forward().
+// Holds the skips that the encoder has pushed and the decoder has not yet taken, during one
+// Forward().
 class SkipStack {
  public:
-  // rho [B, K]; outlives the stack.
+  // `rho` is [B, K] and outlives the stack.
   explicit SkipStack(const at::Tensor& rho) : rho_(rho) {}
 
   void Push(at::Tensor skip);
   const at::Tensor& top() const { return skips_.back(); }
   at::Tensor& top() { return skips_.back(); }
 
-  // The decoder's features h with the top skip, scaled, behind them; takes it off the stack.
+  // Takes the top skip off the stack, scales it, and returns the decoder's features h with the skip
+  // behind them.
   at::Tensor Join(const at::Tensor& h);
 
  private:
