@@ -64,8 +64,7 @@ class ModelRegistry {
   std::string default_name() const;
 
  private:
-  void Offered(
-      const std::string& name);  // Updates the metrics after a name was added; needs mutex_.
+  void Offered(const std::string& name);  // needs mutex_; after a name was added
 
   ModelMetrics* const metrics_;
   mutable std::mutex mutex_;

@@ -21,7 +21,8 @@ std::function<absl::Duration(int64_t)> TimeOn(std::shared_ptr<const LoadedModel>
   };
 }
 
-// For a reader that came when the time of those before it was already up.
+// Returns the error of a call that joined when the deadline of the subscribers before it had
+// already passed.
 absl::Status JoinedTooLateError() {
   absl::Status status = absl::UnavailableError(
       "the request this one had joined ran out of time; try again, and it starts anew");
@@ -39,7 +40,7 @@ Generation::Generation(std::shared_ptr<const GenerateEnvironment> environment,
       request_id_(std::move(request_id)),
       key_(std::move(key)) {}
 
-// --- Readers ---
+// --- Subscribers ---
 
 Generation::Joined Generation::Join(const std::shared_ptr<Subscriber>& reader) {
   std::lock_guard lock(mutex_);
@@ -352,7 +353,7 @@ void Generation::CompleteIfDone() {
   v1::GenerateEvent event;
   *event.mutable_completed() = CompletedEvent();
   Tell(std::move(event));
-  if (over_) return;  // it was too much for the last reader
+  if (over_) return;  // the event exceeded the last subscriber's bound
   completed_ = true;
   EndReaders(absl::OkStatus());
 }

@@ -39,7 +39,7 @@ constexpr int kKeepaliveTimeoutMs = 10'000;
 constexpr int kMinClientPingIntervalMs = 5'000;
 // All metadata of a call together, tokens and traces included; more is RESOURCE_EXHAUSTED.
 constexpr int kMaxMetadataBytes = 8 << 10;
-// Whoever connects has to finish HTTP/2 and TLS greetings in this time.
+// Limits the time in which a connection has to finish its HTTP/2 and TLS handshakes.
 constexpr int kHandshakeTimeoutMs = 20'000;
 // When the server goes: until calls that never end by themselves (health watches, reflection) are
 // cut off, and with them whatever has just arrived and is not refused yet.
