@@ -1,4 +1,4 @@
-// What several repeats of one measurement say.
+// Summarizes repeats of one measurement.
 #ifndef SKIPSTREAM_BENCH_OVERHEAD_SPREAD_H_
 #define SKIPSTREAM_BENCH_OVERHEAD_SPREAD_H_
 

@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / os.environ.get("SKIPSTREAM_BUILD_DIR", "build/release")
 BENCH = BUILD / "bin" / "skipstream_bench_executor"
-# What torch.compile's C++ needs besides what the Python package of ./dev setup holds.
+# torch.compile's C++ needs these besides the Python package of ./dev setup.
 os.environ.setdefault(
     "CPATH",
     ":".join(

@@ -20,7 +20,8 @@
 namespace skipstream {
 namespace {
 
-// Limits a call's time: none takes as long, and nanoseconds could not hold a time so far away.
+// Stands for no deadline: no call takes as long, and nanoseconds cannot hold a time much farther
+// away.
 constexpr absl::Duration kNoDeadline = absl::Hours(24 * 365 * 100);
 
 // On `clock`. gRPC's deadline is on a clock of gRPC's, from which only the time that is left is

@@ -60,7 +60,8 @@ ModelControlService::ModelControlService(const Options& options, Executor& execu
                                          ModelRegistry& models, const CallAuthorizer& authorizer,
                                          const EventLog& log)
     : options_(options), executor_(executor), models_(models), authorizer_(authorizer), log_(log) {
-  // A thread on Linux has its own priority, which threads that it starts inherit.
+  // A thread on Linux has its own priority, which threads that it starts inherit. Where it cannot
+  // be changed, loading competes with the other threads on equal terms.
   loader_.Submit([] { setpriority(PRIO_PROCESS, /*who: this thread*/ 0, kLoaderNiceness); });
 }
 

@@ -61,7 +61,7 @@ namespace {
 
 constexpr char kModelFileEnding[] = ".safetensors";
 constexpr int kMaxAutomaticSlots = 256;
-// Of the server's bounds, for tenants that hold little.
+// Share of the server's bounds that is reserved for tenants that hold little.
 constexpr double kReservedForOthers = 0.125;
 
 struct ModelFile {

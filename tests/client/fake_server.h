@@ -18,7 +18,7 @@
 
 namespace skipstream::testing {
 
-// How one Generate call goes.
+// Scripts one Generate call.
 struct FakeAttempt {
   int images = -1;                      // delivered before the end; -1: all
   grpc::Status end = grpc::Status::OK;  // with OK, `completed` is sent

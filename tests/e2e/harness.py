@@ -25,8 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / os.environ.get("SKIPSTREAM_BUILD_DIR", "build/release")
 MODEL = ROOT / "model" / "zoo" / "nouns32.safetensors"
 
-# How long anything may take before a test fails instead of hanging. Nothing is measured with it.
-# Programs with sanitizers in them take several times as long.
+# Seconds that anything may take before a test fails instead of hanging. Nothing is measured with
+# it. Programs with sanitizers take several times as long.
 PATIENCE = 60.0 * float(os.environ.get("SKIPSTREAM_PATIENCE", "1"))
 
 NO_RETRY = skipstream.RetryPolicy(max_attempts=1)

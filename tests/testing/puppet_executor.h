@@ -36,7 +36,7 @@ class PuppetExecutor : public Executor {
     int num_slots = 64;
     int max_in_flight = 1;
     bool automatic = false;
-    // What every "loaded" network looks like; sha256 becomes a digest of the path.
+    // Description of every "loaded" network; sha256 becomes a digest of the path.
     NetworkInfo info = DefaultInfo();
     // Reported as `busy` and by WarmUp.
     std::function<absl::Duration(int rows)> evaluation_time = [](int rows) {
@@ -106,7 +106,7 @@ class PuppetExecutor : public Executor {
   void ReadOut(uint64_t id, SlotId slot, ReadOutKind kind) override;
 
  protected:
-  // What goes wrong; everything is fine here, BrokenExecutor overrides. Called with the lock held.
+  // Return the faults; OK here, BrokenExecutor overrides them. Called with the lock held.
   virtual absl::Status LoadFault(const std::string& /*path*/) { return absl::OkStatus(); }
   virtual absl::Status AllocateFault(uint64_t /*seed*/) { return absl::OkStatus(); }
   virtual absl::Status BatchFault() { return absl::OkStatus(); }

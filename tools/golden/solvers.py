@@ -216,7 +216,7 @@ def dpmpp_2m_sde(run: Run, x: Array, eta: float = 1.0, s_noise: float = 1.0) -> 
     return x
 
 
-# How much of the quadratic term of D dpmpp_3m integrates; see there.
+# Share of the quadratic term of D that dpmpp_3m integrates; see there.
 QUADRATIC_WEIGHT = {"exact": 1.0, "published": 0.5}
 
 

@@ -20,8 +20,8 @@ _PIXELS = SIZE * SIZE
 _CHANNELS = 3
 _GLASSES = LAYERS.index("glasses")
 _ACCESSORY = LAYERS.index("accessory")
-# What a search starts from: (how good a head, how good an accessory under it), 0 the best. The
-# accessories are for pairs of body and accessory that only change together.
+# Starts of a search: (rank of the head, rank of an accessory under it), 0 the best. The accessories
+# are for pairs of body and accessory that only change together.
 _STARTS = ((0, 0), (1, 0), (0, 1), (0, 2))
 _MAX_ROUNDS = 12
 # Sum of squared errors (of 1024 pixels, values 0 to 1) that rounding to 8 bits can leave.

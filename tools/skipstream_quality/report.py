@@ -25,7 +25,7 @@ _X_LABELS = {
     "guidance": "guidance scale",
     "s_churn": "S_churn",
 }
-# What windows without an end are drawn with: the usual range of noise levels.
+# Range with which windows without an end are drawn: the usual noise levels.
 _SIGMA_RANGE = (0.002, 80.0)
 
 Row = Sequence[str]

@@ -28,8 +28,8 @@ class Tuning:
 
     bottom: float = 1.0
     top: float = 1.0
-    # What "noise" of a preset is, as nested tuples: ("window", (lo, hi)), ("ramp",
-    # "strongest_at_..."), ("knots", ((sigma, strength), ...)). None: everywhere.
+    # "noise" of a preset as nested tuples: ("window", (lo, hi)), ("ramp", "strongest_at_..."),
+    # ("knots", ((sigma, strength), ...)). None: everywhere.
     noise: tuple[str, Any] | None = None
 
     @property

@@ -63,7 +63,7 @@ class Group:
     # Empty if best_of says which settings these are.
     settings: tuple[Setting, ...]
     best_of: tuple[str, ...]
-    # Of best_of, the NFE to run; empty: all.
+    # NFE of best_of to run; empty: all.
     best_of_nfe: tuple[int, ...]
     x: str | None
     images: int

@@ -75,7 +75,7 @@ class Config:
         return dataclasses.asdict(self)
 
 
-# What a run may change when it is resumed: where it ends and what it costs, not what it learns.
+# Options that a resumed run may change: its end and its costs, not its result.
 CHANGEABLE = {"training.images", "training.cooldown_images", "training.micro_batch"}
 
 

@@ -38,9 +38,9 @@ from soak.http2 import (
     settings,
 )
 
-# What the attacker sends between two looks at the clock, as a number of frames or streams.
+# Frames or streams that the attacker sends between two looks at the clock.
 BURST = 50
-# It rests so many times longer than a burst took (as long, if there is a number to reach): the
+# It rests this many times longer than a burst took (as long, if there is a number to reach): the
 # server's two cores are ours as well.
 REST = 3
 CANCEL = struct.pack(">I", 8)

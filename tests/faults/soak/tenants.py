@@ -19,7 +19,7 @@ from soak.statistics import percentile
 VICTIM = "victim"
 _NEIGHBOUR = "neighbour"
 
-# What keeps the device busy, and ten times as much.
+# Requests that keep the device busy, and ten times that number.
 _BUSY = 2
 _FLOOD = 20
 

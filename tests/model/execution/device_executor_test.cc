@@ -1,5 +1,5 @@
-// What only an executor on a device has to deal with: graphs, running out of memory, a lost device.
-// What every executor does is tests/model/execution/executor_test.cc.
+// Tests what is special to an executor on a device: graphs, running out of memory, a lost device.
+// tests/model/execution/executor_test.cc tests what every executor does.
 #include "model/execution/device_executor.h"
 
 #include <algorithm>

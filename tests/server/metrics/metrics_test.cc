@@ -19,7 +19,7 @@ using ::testing::Not;
 
 class MetricsTest : public ::testing::Test {
  protected:
-  // What a scrape sees.
+  // Returns the text of a scrape.
   std::string Exposition() const {
     std::ostringstream out;
     prometheus::TextSerializer().Serialize(out, registry_.Collect());

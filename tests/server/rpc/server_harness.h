@@ -84,7 +84,7 @@ class ServerHarness {
   }
   CallResult Generate(const std::string& request) { return Generate(Request(request)); }
 
-  // How a unary call with these bytes as its request ends; `method` as in
+  // Returns the status of a unary call with these bytes as its request; `method` as in
   // "/skipstream.v1.ModelControl/Load".
   grpc::Status CallWithBytes(const std::string& method, const std::string& bytes,
                              grpc::ClientContext& context) const;
