@@ -156,7 +156,7 @@ def test_large_pictures_of_one_tenant_do_not_keep_anothers_waiting(
     arrived = 0
 
     def paint() -> None:
-        """Pictures of 1024 x 1024 after one evaluation: encoding takes many times as long."""
+        """Images of 1024 x 1024 after one evaluation: encoding takes many times as long."""
         nonlocal arrived
         with client_of(server, "painter") as painter:
             for event in painter.stream(

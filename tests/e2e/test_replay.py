@@ -1,4 +1,4 @@
-"""A picture tells how to make it again."""
+"""An image tells how to make it again."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
 """Trains the parts classifier whose features the Fréchet distance is taken on; needs PyTorch.
 
-The result ships as parts_encoder.safetensors: 3,000 batches of 128 composed pictures, about 15
+The result ships as parts_encoder.safetensors: 3,000 batches of 128 composed images, about 15
 minutes on two cores. Measuring does not need PyTorch.
 """
 

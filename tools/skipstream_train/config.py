@@ -34,7 +34,7 @@ class ModelConfig:
 class DataConfig:
     kind: str  # "nouns" or "folder"
     folder: str = ""  # of kind folder: one sub-folder of images per class
-    mirror: bool = False  # of kind folder: flips half of the pictures left to right
+    mirror: bool = False  # of kind folder: flips half of the images left to right
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,7 @@ class Trainer:
         return loss.detach(), list(torch.autograd.grad(loss, self.state.optimizer.parameters))
 
     def _loss(self, drawn: Drawn, part: slice) -> Tensor:
-        """Per picture [b]; EDM equation 8 with the weight of Table 1, mean instead of sum."""
+        """Per image [b]; EDM equation 8 with the weight of Table 1, mean instead of sum."""
         pictures = drawn.pictures[part].contiguous(memory_format=self._memory)
         sigma = drawn.sigma[part]
         labels = None if drawn.labels is None else drawn.labels[part]

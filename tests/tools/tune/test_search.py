@@ -37,7 +37,7 @@ def find(distance: Callable[[Tuning], float], plan: Plan | None = None) -> tuple
 
     async def evaluate(tuning: Tuning, images: int) -> float:
         images_seen.append(images)
-        # Fewer pictures, larger distances: mixing the two numbers would mislead the search.
+        # Fewer images, larger distances: mixing the two numbers would mislead the search.
         return distance(tuning) + 1000.0 / images
 
     return asyncio.run(search(plan or Plan(), evaluate)), images_seen

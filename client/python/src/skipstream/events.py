@@ -39,7 +39,7 @@ class EncodedImage:
 
     @functools.cached_property
     def image(self) -> PilImage.Image:
-        """The decoded picture."""
+        """The decoded image."""
         if self.format == "raw":
             mode = "L" if self.channels == 1 else "RGB"
             return PilImage.frombytes(mode, (self.width, self.height), self.data)
@@ -61,7 +61,7 @@ class GeneratedImage:
     class_name: str
     """Name of the class; empty if the model has no names."""
     picture: EncodedImage
-    """The picture as it was sent."""
+    """The image as it was sent."""
     resolved_request: GenerateRequest = field(repr=False)
     """The request that makes exactly this image: every default filled in."""
     queue_seconds: float
@@ -76,7 +76,7 @@ class GeneratedImage:
 
     @property
     def image(self) -> PilImage.Image:
-        """The decoded picture."""
+        """The decoded image."""
         return self.picture.image
 
     def save(self, path: str | Path) -> None:

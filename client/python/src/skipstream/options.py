@@ -29,7 +29,7 @@ PriorityName = Literal["low", "normal", "high"]
 RampEnd = Literal["high", "low"]
 
 Picture = bytes | str | Path | PilImage.Image
-"""A picture as an encoded file's bytes, a file, or in memory (numpy: `PIL.Image.fromarray`).
+"""An image as an encoded file's bytes, a file, or in memory (numpy: `PIL.Image.fromarray`).
 
 The server applies the EXIF orientation of files; that of a PIL image is applied here."""
 
@@ -136,7 +136,7 @@ class Guidance:
 
 @dataclass(frozen=True)
 class InputImage:
-    """A picture to start from or to inpaint."""
+    """An image to start from or to inpaint."""
 
     picture: Picture
     """PNG, WebP or raw values, of the model's size; PNG and WebP also of a whole multiple of it."""
@@ -202,7 +202,7 @@ class RequestOptions(TypedDict, total=False):
     guidance: float | Guidance
     """Guidance, or only its scale. Default: 1, none."""
     input_image: Picture | InputImage
-    """A picture to start from or to inpaint. Default: none, start from noise."""
+    """An image to start from or to inpaint. Default: none, start from noise."""
     rho: float | Sequence[float] | LinearDepth
     """Skip coefficients, 0 to 2: one for all skips, one per skip (deepest first), or linear.
     Default: 1, the plain network."""
