@@ -72,7 +72,7 @@ def model_path(model: str) -> Iterator[Path]:
 
 
 def pytorch_modes(net: Denoiser, compiled: bool) -> dict[str, Callable[[int], float]]:
-    """Seconds of one evaluation of so many rows, by mode."""
+    """Seconds of one evaluation of a batch, by mode."""
     import copy
 
     config = net.config

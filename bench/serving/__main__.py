@@ -93,7 +93,7 @@ class System(Protocol):
         """Returns when the image is there; raises if it will not come."""
 
     def counters(self) -> dict[str, float] | None:
-        """Evaluations, their rows and their seconds so far, where the system tells."""
+        """Evaluations, their rows and their seconds so far, if the system reports them."""
 
 
 class Skipstream:
@@ -292,7 +292,7 @@ async def capacity(system: Skipstream, max_batch: int, seconds: float) -> dict[s
 
 
 async def memory(system: Skipstream, requests: int, in_flight: int = 64) -> list[int]:
-    """Resident bytes of the server at the start and after each tenth of so many short requests."""
+    """Resident bytes of the server at the start and after each tenth of a run of short requests."""
     (child,) = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
     statm = Path(f"/proc/{child}/statm")
 

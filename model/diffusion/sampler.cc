@@ -218,7 +218,7 @@ double WeightOfOutputs(const SolverStep& step) {
   return largest;
 }
 
-// In as many digits as tell it from its neighbours.
+// Returns `value` with just enough digits to distinguish it from its neighbours.
 std::string Exactly(double value) {
   std::array<char, 32> digits;
   const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value);

@@ -44,7 +44,7 @@ Generation::Generation(std::shared_ptr<const GenerateEnvironment> environment,
 
 Generation::Joined Generation::Join(const std::shared_ptr<Subscriber>& reader) {
   std::lock_guard lock(mutex_);
-  // Once it runs, only what was kept can tell a newcomer the beginning.
+  // Once it runs, a new subscriber gets the beginning only from kept events.
   if (over_ && !completed_) return Joined::kOver;
   if (resolved_ && !key_) return Joined::kOver;
   if (readers_.size() >= size_t{kMaxSubscribers}) return Joined::kFull;
@@ -336,7 +336,7 @@ void Generation::StopLocked(const absl::Status& status) {
   if (over_) return;
   over_ = true;
   ForgetKey();
-  // Before anybody hears of the end, so that who comes back finds the room.
+  // Released before subscribers learn of the end, so that a client that comes back finds room.
   ticket_ = AdmissionTicket();
   for (const std::shared_ptr<Subscriber>& reader : readers_) {
     reader->SetLabels(facts_.model, facts_.solver);

@@ -54,7 +54,7 @@ class EventStream {
   virtual void Finish(const absl::Status& status, const CallSummary& summary) = 0;
 };
 
-// Queues the events of one call in an outbox of its own. So a client that does not keep up loses
+// Queues the events of one call in a separate outbox. So a client that does not keep up loses
 // progress, then previews, then the call, and no other call does. Thread-safe; its mutex is the
 // last to be taken. Events after End or Fail are ignored.
 class Subscriber {

@@ -24,8 +24,8 @@ namespace {
 // away.
 constexpr absl::Duration kNoDeadline = absl::Hours(24 * 365 * 100);
 
-// On `clock`. gRPC's deadline is on a clock of gRPC's, from which only the time that is left is
-// taken.
+// Returns the deadline on `clock`. gRPC's deadline is on another clock, from which only the time
+// left is taken.
 absl::Time DeadlineOf(const grpc::CallbackServerContext& context, const Clock& clock) {
   const gpr_timespec deadline = context.raw_deadline();
   const gpr_timespec left = gpr_time_sub(deadline, gpr_now(deadline.clock_type));

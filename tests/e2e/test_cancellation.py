@@ -14,7 +14,7 @@ AT_ONCE = 40
 
 
 async def cancel_after(client: skipstream.AsyncClient, events: int, seed: int) -> None:
-    """Starts a long request and cancels it after so many events; 0: at once."""
+    """Starts a long request and cancels it after this number of events; 0: at once."""
     stream = client.stream(seeds=seed, nfe=63, preview_every=2)
     async with contextlib.aclosing(stream):
         if events == 0:

@@ -1,4 +1,4 @@
-"""More work than the device can take: who is served, who is refused, and what they are told."""
+"""More work than the device can take: requests that are served, refusals and their errors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def client_of(server: Server, tenant: str) -> skipstream.Client:
 
 
 class Load:
-    """Keeps so many requests of a tenant in flight until it is left."""
+    """Keeps this number of requests of a tenant in flight until it is left."""
 
     def __init__(self, server: Server, tenant: str, in_flight: int, **options: Any) -> None:
         self._client = client_of(server, tenant)

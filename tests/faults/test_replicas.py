@@ -1,4 +1,4 @@
-"""Servers that end, in any way: whoever waits for them loses nothing."""
+"""Servers that end, in any way: clients that wait for them lose nothing."""
 
 from __future__ import annotations
 

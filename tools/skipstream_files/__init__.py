@@ -104,7 +104,7 @@ def printable(text: str) -> str:
 
 
 def say(text: str, *, errors: bool = False) -> None:
-    """Prints text with lines of its own, each as `printable`."""
+    """Prints text of several lines, each as `printable`."""
     lines = "\n".join(printable(line) for line in text.split("\n"))
     print(lines, file=sys.stderr if errors else sys.stdout)
 

@@ -162,7 +162,7 @@ def _shrink(x: Floats, factor: int) -> Floats:
 
 
 def _grid_means(x: Floats, cells: int) -> Floats:
-    """Means over a grid of cells x cells, [N, cells^2 C]; the last cells take what is left over."""
+    """Means over a grid of cells x cells, [N, cells^2 C]; the first cells take the remainder."""
     rows = np.array_split(np.arange(x.shape[1]), cells)
     columns = np.array_split(np.arange(x.shape[2]), cells)
     means = [

@@ -73,7 +73,7 @@ class GroupResult:
     x: str | None
     images: int
     seeds: list[int]
-    # The groups whose best settings these are; empty for a group with settings of its own.
+    # The groups whose best settings these are; empty for a group with explicit settings.
     best_of: list[str] = field(default_factory=list)
     cells: list[Cell] = field(default_factory=list)
     # Settings that this model cannot do, and why.

@@ -228,7 +228,7 @@ def weights_identity(file: Path) -> str:
 
 
 def write_once(file: Path, data: bytes) -> None:
-    """Leaves a file that is there as it is."""
+    """Leaves an existing file unchanged."""
     if not file.exists():
         write(file, data)
 

@@ -1,4 +1,4 @@
-"""What to learn: batches of images with their classes, drawn anew for every step."""
+"""The training data: batches of images with their classes, drawn anew for every step."""
 
 from __future__ import annotations
 

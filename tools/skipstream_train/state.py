@@ -53,7 +53,7 @@ COUNTERS = ("images_before", "step", "images", "skipped", "skipped_in_a_row", "s
 
 @dataclass
 class Saved:
-    """A checkpoint, as it is on disk."""
+    """A checkpoint in its form on disk."""
 
     config: dict[str, Any]
     classes: list[str]

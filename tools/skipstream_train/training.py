@@ -107,7 +107,7 @@ class Trainer:
         state, training = self.state, self.config.training
         learning_rate = self.learning_rate()
         drawn = self.draw(state.step)
-        # Added up in the order of the parts, whoever computed them.
+        # Added up in the order of the parts, whatever worker computed them.
         total = torch.zeros((), device=self.device)
         sums: list[Tensor] | None = None
         for loss, gradients in self._workers.map(

@@ -15,7 +15,7 @@ from typing import Any
 
 from skipstream_quality.settings import PLAIN, Tuning, two_levels
 
-# Distance of a tuning on the first so many images; the same seeds for every tuning.
+# Returns the distance of a tuning on a number of images; the same seeds for every tuning.
 Evaluate = Callable[[Tuning, int], Awaitable[float]]
 
 _RHO_RANGE = (0.0, 2.0)

@@ -1,4 +1,4 @@
-"""What tuning aims at: the features of reference images."""
+"""The target of tuning: the features of reference images."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ absl::StatusOr<std::string> ReadImage(const char* flag, const std::string& file)
   if (!data.ok()) {
     return absl::Status(data.status().code(), absl::StrCat(flag, ": ", data.status().message()));
   }
-  // To the server no bytes would be the same as no image.
+  // The server would take a field without bytes for one without an image.
   if (data->empty()) return absl::InvalidArgumentError(absl::StrCat(flag, ": ", file, " is empty"));
   return data;
 }

@@ -387,7 +387,7 @@ class FusedUNet final : public UNet {
     return task;
   }
 
-  // Into the row's active buffer.
+  // Normalizes into the row's active buffer.
   void Normalize(const Row& row, cpu::Normalization<T>& task) const {
     task.out = row.buffers.active.data();
     Scratch<T>& scratch = row.scratch;

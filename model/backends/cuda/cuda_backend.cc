@@ -148,8 +148,8 @@ class CudaBackend final : public KernelBackend {
     return std::make_unique<CudaGraph>(std::move(graph), live_graphs_);
   }
 
-  // After a recording that failed: the stream and the allocators work again, and the next recording
-  // starts in a pool of its own.
+  // Cleans up after a recording that failed: the stream and the allocators work again, and the next
+  // recording starts in a new pool.
   void AbandonRecording() {
     cudaGraph_t unfinished = nullptr;
     cudaStreamEndCapture(stream_, &unfinished);

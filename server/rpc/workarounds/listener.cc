@@ -25,7 +25,7 @@ constexpr int kMaxAtATime = 64;
 // Milliseconds until the next try when there is no descriptor left.
 constexpr int kPauseMs = 100;
 
-// The first descriptor number that is not for connections, if there may be so many of them.
+// Returns the first descriptor number that is not for connections.
 int DescriptorLimit(int max_connections) {
   rlimit limits = {};
   if (getrlimit(RLIMIT_NOFILE, &limits) != 0) return kMaxDescriptors;

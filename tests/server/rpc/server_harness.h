@@ -110,7 +110,7 @@ class ServerHarness {
 };
 
 google::rpc::Status DetailsOf(const grpc::Status& status);
-// From the details of `status`; empty if there is none.
+// Returns the reason in the details of `status`; empty if there is none.
 std::string ReasonOf(const grpc::Status& status);
 bool HasRetryInfo(const grpc::Status& status);
 std::vector<std::string> FieldsOf(const grpc::Status& status);

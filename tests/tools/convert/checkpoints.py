@@ -143,7 +143,7 @@ class View:
 
 
 def whole(values: Array, bfloat16: bool = False) -> View:
-    """A contiguous tensor with a storage of its own."""
+    """A contiguous tensor with a separate storage."""
     values = np.array(values, order="C")
     stride = tuple(step // values.itemsize for step in values.strides)
     return View(Storage(values.reshape(-1), bfloat16), 0, values.shape, stride)

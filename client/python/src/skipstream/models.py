@@ -1,4 +1,4 @@
-"""What a server tells about itself and its models, as plain immutable values."""
+"""Descriptions of a server and its models, as plain immutable values."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ class Guidance:
 
 @dataclass(frozen=True)
 class InputImage:
-    """An image to start from or to inpaint."""
+    """An init image to start from or to inpaint."""
 
     picture: Picture
     """PNG, WebP or raw values, of the model's size; PNG and WebP also of a whole multiple of it."""
@@ -186,7 +186,7 @@ class RequestOptions(TypedDict, total=False):
     final_step: FinalStepName
     """Where the last step ends. Default: "zero"."""
     conditioning_sigmas: Sequence[float]
-    """What the network is told the noise levels are, one per evaluation. Default: the true ones."""
+    """Noise levels that the network is given, one per evaluation. Default: the true ones."""
     churn: Churn
     """Fresh noise per step, for euler and heun. Default: none."""
     step_noise: StepNoise
@@ -202,7 +202,7 @@ class RequestOptions(TypedDict, total=False):
     guidance: float | Guidance
     """Guidance, or only its scale. Default: 1, none."""
     input_image: Picture | InputImage
-    """An image to start from or to inpaint. Default: none, start from noise."""
+    """An init image to start from or to inpaint. Default: none, start from noise."""
     rho: float | Sequence[float] | LinearDepth
     """Skip coefficients, 0 to 2: one for all skips, one per skip (deepest first), or linear.
     Default: 1, the plain network."""
