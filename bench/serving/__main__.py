@@ -56,7 +56,7 @@ class Request:
 
 @dataclass
 class Result:
-    """What a system made of a load."""
+    """Results of a system under a load."""
 
     offered: float  # images/s
     latencies: list[tuple[Request, float]] = field(default_factory=list)
@@ -204,7 +204,7 @@ class LitServe:
 
 
 def quantile(values: list[float], share: float) -> float:
-    """Of sorted values; NaN of none."""
+    """Percentile of sorted values; NaN if there are none."""
     if not values:
         return math.nan
     return values[min(len(values) - 1, math.ceil(share * len(values)) - 1)]
@@ -428,7 +428,7 @@ async def start_litserve(arguments: argparse.Namespace, systems: AsyncExitStack)
 
 
 def free_port() -> int:
-    """Of loopback, a moment ago."""
+    """Measures loopback, a moment ago."""
     import socket
 
     with socket.socket() as probe:

@@ -54,7 +54,7 @@ def test_sigterm_under_load_finishes_every_accepted_request(start: Start, pool: 
     refused: list[grpc.StatusCode] = []
 
     async def one(connection: Connection, index: int) -> bool:
-        """Whether the server took it."""
+        """True if the server took it."""
         call = connection.start(pool.requests[index])
         accepted = False
         found = 0

@@ -50,7 +50,7 @@ STAND_INS = {
 
 
 def has_gpu() -> bool:
-    """Whether the NVIDIA driver is loaded and shows this process a device."""
+    """True if the NVIDIA driver is loaded and shows this process a device."""
     return Path("/dev/nvidiactl").exists() and any(Path("/dev").glob("nvidia[0-9]*"))
 
 

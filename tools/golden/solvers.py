@@ -29,7 +29,7 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 
 @dataclass(frozen=True)
 class Past:
-    """What a multistep solver remembers of an earlier level: D there, or for ipndm the slope."""
+    """State of a multistep solver at an earlier level: D there, or for ipndm the slope."""
 
     sigma: float
     value: Array
@@ -166,7 +166,7 @@ def moment(h: float, k: int) -> float:
 
 
 def _position(past: Past, sigma: float, h: float) -> float:
-    """Where an earlier level lies on the t axis of the step from sigma: negative."""
+    """Position of an earlier level on the t axis of the step from sigma: negative."""
     return math.log(sigma / past.sigma) / h
 
 

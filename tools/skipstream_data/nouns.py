@@ -51,7 +51,7 @@ class Parts:
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """How many parts each layer has."""
+        """Number of parts of each layer."""
         return tuple(len(names) for names in self.names)
 
     def index(self, layer: str, name: str) -> int:

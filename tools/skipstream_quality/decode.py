@@ -35,7 +35,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Decoded:
-    """What `Decoder.decode` finds for N images."""
+    """Results of `Decoder.decode` for N images."""
 
     combinations: Combinations  # [N, 5]
     pictures: Pictures  # [N, 32, 32, 3], the combinations composed

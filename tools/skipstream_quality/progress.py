@@ -20,7 +20,7 @@ class Progress:
         self._live = out.isatty()
 
     def begin(self, label: str) -> None:
-        """What the next images are."""
+        """Names the next images."""
         self._label = label
         self._draw(force=self._live)
 

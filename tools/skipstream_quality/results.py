@@ -1,4 +1,4 @@
-"""What a study measured: a JSON form, and what tables, sheets and presets ask of it."""
+"""Results of a study: a JSON form, and queries for tables, sheets and presets."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def plain_and_best(cells: Iterable[Cell]) -> dict[tuple[str, int], tuple[Cell | 
 
 
 def beats(best: Cell, plain: Cell) -> bool:
-    """Whether the distance is smaller by more than chance; see LEAST_GAIN."""
+    """True if the distance is smaller by more than chance; see LEAST_GAIN."""
     gain = plain.mean("fd") - best.mean("fd")
     if gain <= LEAST_GAIN * plain.mean("fd"):
         return False

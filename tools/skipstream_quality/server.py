@@ -61,7 +61,7 @@ def own_server(binary: Path, model: str, flags: Sequence[str] = ()) -> Iterator[
 
 
 def _address(process: subprocess.Popen[str]) -> str | None:
-    """What the first line on stdout says; None if it says something else or nothing in time."""
+    """Content of the first line on stdout; None if it is another one or does not come in time."""
     lines: queue.Queue[str] = queue.Queue()
 
     def read() -> None:

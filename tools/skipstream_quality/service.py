@@ -50,7 +50,7 @@ OnImages = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Options:
-    """How the service is used."""
+    """Options of the use of the service."""
 
     cache: Path
     # Images per request and requests at a time: small requests let other traffic in between.

@@ -111,7 +111,7 @@ async def _make_sheets(
 
 
 def count_images(study: Study) -> int:
-    """How many images a study needs; of `best_of` groups, the most there may be."""
+    """Number of images a study needs; of `best_of` groups, the most there may be."""
     total = 0
     for group in study.groups:
         settings = len(group.settings)

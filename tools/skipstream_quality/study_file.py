@@ -82,7 +82,7 @@ class Sheets:
 
 @dataclass(frozen=True)
 class Study:
-    """What the file says, checked."""
+    """Content of the file, checked."""
 
     reference_images: int
     groups: tuple[Group, ...]

@@ -24,7 +24,7 @@ _NOISE = 0.02  # standard deviation, of values in [-1, 1]: enough that rounding 
 
 
 class Classifier(nn.Module):
-    """What PartsEncoder evaluates, with one linear head for each layer of parts."""
+    """The network of PartsEncoder, with one linear head for each layer of parts."""
 
     def __init__(self, counts: dict[str, int]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a run is at a moment, and how it survives the next one: training state and checkpoints."""
+"""The state of a run at a moment, and its checkpoints."""
 
 from __future__ import annotations
 

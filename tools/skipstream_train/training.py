@@ -157,7 +157,7 @@ class Trainer:
         return Drawn(pictures, labels, sigma, noise, int(generator.integers(2**62)))
 
     def _part(self, drawn: Drawn, begin: int) -> tuple[Tensor, list[Tensor]]:
-        """What a micro-batch adds to the loss and its gradient. In any thread."""
+        """Contribution of a micro-batch to the loss and its gradient. In any thread."""
         part = slice(begin, begin + self._micro_batch)
         loss = self._loss(drawn, part).sum() / self.config.training.batch
         return loss.detach(), list(torch.autograd.grad(loss, self.state.optimizer.parameters))
@@ -177,7 +177,7 @@ class Trainer:
         return weight * (denoised - pictures).square().mean(dim=(1, 2, 3))
 
     def learning_rate(self) -> float:
-        """Of the next step: linear warm-up, constant, linear cool-down to 0 at the end."""
+        """Learning rate of the next step: linear warm-up, constant, linear cool-down to 0."""
         training, images = self.config.training, self.state.images
         rate = training.learning_rate
         if training.warmup_images:
@@ -188,7 +188,7 @@ class Trainer:
 
 
 def ema_decay(training: TrainingConfig, images_seen: int) -> float:
-    """What a step leaves of the average: half after the half-life, which grows with the run."""
+    """Share of the average after a step: half after the half-life, which grows with the run."""
     half_life = min(training.ema_half_life, training.ema_ramp_up * images_seen)
     return 0.5 ** (training.batch / half_life) if half_life > 0 else 0.0
 

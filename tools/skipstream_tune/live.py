@@ -1,4 +1,4 @@
-"""What a search shows while it runs: a table of the best, and a plot of the grid as SVG."""
+"""Shows a search while it runs: a table of the best, and a plot of the grid as SVG."""
 
 from __future__ import annotations
 

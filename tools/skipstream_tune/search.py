@@ -27,7 +27,7 @@ _FIRST_STEPS = {"rho": 0.05, "sigma": math.log(2.0), "strength": 0.5}
 
 @dataclass(frozen=True)
 class Plan:
-    """What is tried."""
+    """Tunings that a search tries."""
 
     # rho of the coarse grid, 1 left out.
     rho: Sequence[float] = (0.8, 0.9, 0.95, 1.05, 1.1, 1.2)

@@ -1,4 +1,4 @@
-"""What is trained on."""
+"""Tests of the training data."""
 
 from pathlib import Path
 

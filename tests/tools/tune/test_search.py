@@ -13,7 +13,7 @@ LOW, HIGH = 0.01, 50.0  # noise levels at which the landscapes below look at rho
 
 
 def rho_at(tuning: Tuning, sigma: float, depth: float) -> float:
-    """What the server computes, written from the documentation of the API."""
+    """The server's computation, written from the documentation of the API."""
     rho = tuning.bottom + (tuning.top - tuning.bottom) * depth
     strength = 1.0
     if tuning.noise is not None:

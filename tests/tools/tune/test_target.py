@@ -1,4 +1,4 @@
-"""What tuning aims at."""
+"""Tests of the target of tuning."""
 
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""What a call to generate reports, as plain immutable values."""
+"""Events that a call to generate reports, as plain immutable values."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class GeneratedImage:
     """A finished image."""
 
     index: int
-    """Which image of the request."""
+    """Index of the image in the request."""
     seed: int
     """The seed it was made from."""
     class_index: int | None
@@ -108,7 +108,7 @@ class Progress:
     """An image came closer."""
 
     image_index: int
-    """Which image of the request."""
+    """Index of the image in the request."""
     evaluations_done: int
     """Evaluations done for this image."""
     evaluations_total: int
@@ -124,7 +124,7 @@ class Preview:
     """A look at an unfinished image."""
 
     image_index: int
-    """Which image of the request."""
+    """Index of the image in the request."""
     evaluations_done: int
     """Evaluations done for this image."""
     picture: EncodedImage
@@ -144,11 +144,11 @@ class ImageFailure:
     """An image that could not be made; the others go on."""
 
     index: int
-    """Which image of the request."""
+    """Index of the image in the request."""
     code: int
     """google.rpc.Code."""
     message: str
-    """What happened."""
+    """Description of the error."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a request may say, as plain Python values."""
+"""Options of a request, as plain Python values."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Unipc:
     variant: UnipcVariantName = "bh2"
     """B(h) of the paper: h, or e^h - 1."""
     corrector: bool = True
-    """Whether each state is corrected with the evaluation made there."""
+    """True: each state is corrected with the evaluation made there."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ class RequestOptions(TypedDict, total=False):
     sigmas: Sequence[float]
     """Explicit noise levels, strictly decreasing, positive, without the final 0."""
     final_step: FinalStepName
-    """Where the last step ends. Default: "zero"."""
+    """Noise level at which the last step ends. Default: "zero"."""
     conditioning_sigmas: Sequence[float]
     """Noise levels that the network is given, one per evaluation. Default: the true ones."""
     churn: Churn
