@@ -12,8 +12,8 @@
 namespace skipstream::cpu {
 
 // Holds `size` values that begin at a cache line; all bits are 0 at first. A buffer of 1 MiB or
-// more is mapped from the system, in huge pages where they can be had, and returns its memory to
-// the system when destroyed.
+// more is mapped from the system, in huge pages where they can be had. Its destructor returns that
+// memory to the system.
 template <typename T>
 class AlignedBuffer {
  public:

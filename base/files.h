@@ -31,12 +31,12 @@ absl::Status CheckFolderOf(const std::string& path);
 // Writes whole files, one at a time.
 //
 // A regular file is replaced through a temporary file beside it, and so is one that does not exist
-// yet: the name has either what it had before or all of the data. Symbolic links are followed. Mode
-// and, where the system permits it, owner and group of a replaced file stay. The old file is
-// overwritten, as cp does, where no temporary file can be made or take its place (a read-only
-// folder, a file mounted by itself). So is a file with other names (hard links). Devices, pipes and
-// open descriptors (/dev/stdout, /dev/fd/N) are written to directly; a named pipe has five seconds
-// until somebody must have opened it for reading.
+// yet. The name thus has either its previous content or all of the data. Symbolic links are
+// followed. Mode and, where the system permits it, owner and group of a replaced file stay. The old
+// file is overwritten, as cp does, where no temporary file can be made or take its place (a
+// read-only folder, a file mounted by itself). So is a file with other names (hard links). Devices,
+// pipes and open descriptors (/dev/stdout, /dev/fd/N) are written to directly; a named pipe has
+// five seconds until somebody must have opened it for reading.
 class FileWriter {
  public:
   absl::Status Write(const std::string& path, absl::string_view data);

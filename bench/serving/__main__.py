@@ -428,7 +428,7 @@ async def start_litserve(arguments: argparse.Namespace, systems: AsyncExitStack)
 
 
 def free_port() -> int:
-    """Measures loopback, a moment ago."""
+    """Returns a port of loopback that was free a moment ago."""
     import socket
 
     with socket.socket() as probe:

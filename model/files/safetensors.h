@@ -2,9 +2,9 @@
 // names every tensor, then the tensors' bytes.
 //
 // A file is hostile until proven otherwise. Nothing is allocated on the word of the header alone:
-// sizes are checked against the file before anything is read, and the tensors are read one by one
-// into memory that the caller provides. (The file is read, not mapped: truncating a mapped file
-// kills the process that reads it.)
+// sizes are checked against the file before anything is read. The tensors are read one by one into
+// memory that the caller provides. (The file is read, not mapped: truncating a mapped file kills
+// the process that reads it.)
 #ifndef SKIPSTREAM_MODEL_FILES_SAFETENSORS_H_
 #define SKIPSTREAM_MODEL_FILES_SAFETENSORS_H_
 
@@ -32,11 +32,11 @@ struct SafetensorsEntry {
 // threads at once.
 class SafetensorsFile {
  public:
-  // Opens a file. InvalidArgument names the file and the tensor or field, unless: the header lies
-  // inside the file and is at most kMaxHeaderBytes of JSON in the format's form without duplicate
-  // keys; every dtype is known; every tensor's bytes are what its dtype and shape need; and the
-  // tensors fill the rest of the file without holes or overlaps. NotFound or PermissionDenied if it
-  // cannot be opened.
+  // Opens a file and checks its header. The header must lie inside the file and be at most
+  // kMaxHeaderBytes of JSON in the format's form without duplicate keys. Every dtype must be known,
+  // and every tensor must have the bytes that its dtype and shape need. The tensors must fill the
+  // rest of the file without holes or overlaps. Else InvalidArgument names the file and the tensor
+  // or field. NotFound or PermissionDenied if it cannot be opened.
   static absl::StatusOr<SafetensorsFile> Open(const std::string& path);
 
   SafetensorsFile(SafetensorsFile&& other) noexcept;

@@ -12,8 +12,8 @@
 
 namespace skipstream {
 
-// Applies the filter f = outer(taps, taps) / sum(taps)^2 to every channel: down with stride 2; up
-// as the transposed convolution of stride 2 with 4 f, which keeps the mean.
+// Applies the filter f = outer(taps, taps) / sum(taps)^2 to every channel. Down has stride 2; up is
+// the transposed convolution of stride 2 with 4 f, which keeps the mean.
 class Resampler {
  public:
   Resampler() = default;  // leaves the resolution alone

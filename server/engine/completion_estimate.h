@@ -21,11 +21,11 @@ struct RequestWork {
 };
 
 // Estimates the time until the last of the request's samples is done. It lays the samples into the
-// places of a batch, in order, each when a place is free: the samples ahead (remaining rows of the
-// same network, best first), then the request's own. A place gives one row per batch. `before` is
-// the time everything waits first: batches in flight, other networks, other tenants. Zero while
-// `cost` knows nothing. Assumes that nothing better arrives meanwhile. O(N log N) for N samples
-// ahead.
+// places of a batch, in order, each when a place is free. The samples ahead come first (remaining
+// rows of the same network, best first), then the request's own. A place gives one row per batch.
+// `before` is the time everything waits first: batches in flight, other networks, other tenants.
+// Zero while `cost` knows nothing. Assumes that nothing better arrives meanwhile. O(N log N) for N
+// samples ahead.
 absl::Duration EstimateCompletion(const CostModel& cost, int max_batch, absl::Duration before,
                                   const std::vector<int>& samples_ahead, const RequestWork& work,
                                   BatchTimes times = BatchTimes::kUsual);

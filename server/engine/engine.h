@@ -36,8 +36,8 @@ inline constexpr char kDeadlineUnreachable[] = "DEADLINE_UNREACHABLE";
 // A sample waits until the batch that takes its first row gives it a slot. It contributes to a
 // batch one evaluation at most (two rows while it is guided), in the order of its plan. Behind its
 // last row the final read-out is queued and the slot freed at the same time (the executor is one
-// stream), so that a waiting sample can take it at once. The sample ends when the pixels arrive. As
-// a plan is known in advance, the next row is submitted before the former has completed whenever
+// stream). So a waiting sample can take the slot at once. The sample ends when the pixels arrive.
+// As a plan is known in advance, the next row is submitted before the former has completed whenever
 // the executor takes several batches in flight.
 //
 // A sample that has ended early (cancelled, expired, failed) is forgotten at once and its slot

@@ -119,8 +119,8 @@ class Scheduler {
   // is free.
   void RowsSubmitted(SampleId sample, int rows, const Ready& next);
 
-  // Return the work ahead of `samples` samples like `entry`, if they were added now: the samples
-  // that rank before them, or the work that has to be done before their deadline. Samples without a
+  // Return the work ahead of `samples` samples like `entry`, if they were added now. It is the
+  // samples that rank before them, or the work due before their deadline. Samples without a
   // deadline or with a later one give way to those at risk. O(N log N) up to kMaxExactSamples; with
   // more, AheadByRank returns everything of the tenant.
   WorkAhead AheadByRank(const Entry& entry, int samples = 1) const;

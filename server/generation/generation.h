@@ -30,7 +30,7 @@ namespace skipstream {
 // up to the bound of one subscriber, so that calls with that key can join at any time. A generation
 // that grows beyond the bound can no longer be joined.
 //
-// It lives while it has subscribers: when the last one has left, the job is taken off the engine
+// It lives while it has subscribers. When the last one has left, the job is taken off the engine
 // and the key forgotten, so that a retry starts anew. The job's deadline is the latest one of all
 // subscribers that have joined.
 //

@@ -23,8 +23,8 @@ struct ServedBy {
 
 // Gives `reader` all its events, an error included. A request with an id that `tenant` has used
 // shortly before gets the events of the generation or result that this id has. Every other request
-// starts a new generation. The id is looked up before anything else is done: a retry is not refused
-// for the load that its own first try makes, nor because the server is draining. `request_id` names
+// starts a new generation. The id is looked up before anything else is done. So a retry is refused
+// neither for the load of its own first try, nor because the server is draining. `request_id` names
 // a new request: its own id, or one that was drawn.
 ServedBy ServeRequest(const std::shared_ptr<const GenerateEnvironment>& environment,
                       const std::shared_ptr<const Tenant>& tenant, const std::string& request_id,

@@ -18,8 +18,8 @@
 
 namespace skipstream {
 
-// Bounds the subscribers of one generation at a time, while it runs and when its results are kept:
-// each costs the engine's thread and the memory of a message.
+// Bounds the subscribers of one generation at a time, while it runs and when its results are kept.
+// Each costs time of the engine's thread and the memory of a message.
 inline constexpr int kMaxSubscribers = 8;
 
 // Returns RESOURCE_EXHAUSTED (reason TOO_MANY_READERS), with RetryAfter: there are kMaxSubscribers.

@@ -40,8 +40,8 @@ struct ResolvedGeneration {
 
   // Returns the rows that all images together put into batches.
   int64_t rows() const { return static_cast<int64_t>(samples.size()) * plan->rows(); }
-  // Returns an upper bound of the memory that the request holds while it is served: its plan, its
-  // init image, and its results until they are read, of which at most `max_waiting` bytes wait.
+  // Returns an upper bound of the memory that the request holds while it is served. It counts its
+  // plan, its init image, and its unread results, at most `max_waiting` bytes.
   int64_t bytes(int64_t max_waiting) const;
   // Returns the evaluations of all images as users count them.
   int64_t evaluations() const { return static_cast<int64_t>(samples.size()) * plan->nfe(); }

@@ -42,7 +42,7 @@ constexpr int kMaxMetadataBytes = 8 << 10;
 // Limits the time in which a connection has to finish its HTTP/2 and TLS handshakes.
 constexpr int kHandshakeTimeoutMs = 20'000;
 // Seconds from the server's end until calls that never end by themselves (health watches,
-// reflection) are cut off, together with calls that have just arrived and are not refused yet.
+// reflection) are cut off. Calls that have just arrived and are not refused yet are cut off too.
 constexpr int kCancelGraceSeconds = 1;
 
 }  // namespace

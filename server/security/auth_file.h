@@ -28,7 +28,7 @@ using Sha256 = std::array<uint8_t, 32>;
 
 struct TokenEntry {
   // Hash of the token. Tokens are random and long (`skipstream token` makes 256 bits), so that
-  // nobody can search for one: a hash that is slow on purpose, as for passwords, would gain
+  // nobody can search for one. A hash that is slow on purpose, as for passwords, would gain
   // nothing.
   Sha256 sha256;
   Caller caller;

@@ -9,7 +9,7 @@
 namespace skipstream {
 
 // Holds on to a regular file below a directory. Its name is resolved before any of it is opened for
-// reading, and the file cannot be exchanged afterwards: path() stays that very file even if the
+// reading, and the file cannot be exchanged afterwards. path() stays that very file even if the
 // name gets another one. Move-only.
 class ConfinedFile {
  public:

@@ -100,7 +100,7 @@ def _set(arguments: tuple[Any, ...]) -> set[Any]:
 
 
 def _encode(arguments: tuple[Any, ...]) -> bytes:
-    """Decodes protocol 2's bytes: text of the characters U+0000 to U+00FF."""
+    """Returns bytes that protocol 2 spells as text of the characters U+0000 to U+00FF."""
     text, encoding = _arguments(arguments, 2, 2)
     if type(text) is not str or encoding != "latin1":
         raise ConvertError("is only known for latin1 text")

@@ -40,11 +40,11 @@ struct Sweep {
 };
 
 // Expands rows and columns. Rows are the cross product of nfe, rho, guidance and solvers in this
-// order, or `rows` as listed, each with every guidance and every solver unless it names its own. If
-// there are several classes and equally many seeds, class i is paired with seed i; otherwise every
-// class gets every seed. Without seeds, `count` (or 1) are drawn, the same in every row. One seed
-// and a count give seed, seed + 1, ... (wrapping at 2^32). Several seeds and a different count are
-// an error.
+// order, or `rows` as listed. A listed row gets every guidance, and every solver unless it names
+// one. If there are several classes and equally many seeds, class i is paired with seed i;
+// otherwise every class gets every seed. Without seeds, `count` (or 1) are drawn, the same in every
+// row. One seed and a count give seed, seed + 1, ... (wrapping at 2^32). Several seeds and a
+// different count are an error.
 absl::StatusOr<Sweep> ExpandSweep(const SweepAxes& axes, absl::FunctionRef<uint32_t()> draw_seed);
 
 struct PlannedRequest {

@@ -14,9 +14,9 @@ class UNet {
  public:
   virtual ~UNet() = default;
 
-  // Evaluates x [B, C, H, W] in channels-last memory with c_noise [B], labels [B, label_dim]
-  // (one-hot, or zero for no class; undefined if label_dim is 0) and rho [B, K]. Skip i of row b, 0
-  // the deepest, is multiplied by rho[b, i] before it is concatenated behind the decoder's
+  // Evaluates x [B, C, H, W] in channels-last memory with c_noise [B], labels [B, label_dim] and
+  // rho [B, K]. Labels are one-hot, or zero for no class; undefined if label_dim is 0. Skip i of
+  // row b, 0 the deepest, is multiplied by rho[b, i] before it is concatenated behind the decoder's
   // features. All are float32.
   virtual at::Tensor Forward(const at::Tensor& x, const at::Tensor& c_noise,
                              const at::Tensor& labels, const at::Tensor& rho) const = 0;

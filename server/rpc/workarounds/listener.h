@@ -1,6 +1,6 @@
 // Accepts connections for gRPC. gRPC's own listener ends for good at the first connection for which
-// the process has no file descriptor left (CVE-2023-4785, in every release before 1.53): any client
-// could thus shut out all others.
+// the process has no file descriptor left. Any client could thus shut out all others
+// (CVE-2023-4785, in every release before 1.53).
 #ifndef SKIPSTREAM_SERVER_RPC_WORKAROUNDS_LISTENER_H_
 #define SKIPSTREAM_SERVER_RPC_WORKAROUNDS_LISTENER_H_
 
