@@ -11,8 +11,9 @@
 
 namespace skipstream::cpu {
 
-// `size` values, all bits 0 at first, that begin at a cache line. Large ones have pages of their
-// own, large where the system has them, and give them back at once.
+// Holds `size` values that begin at a cache line; all bits are 0 at first. A buffer of 1 MiB or
+// more is mapped from the system, in huge pages where they can be had. Its destructor returns that
+// memory to the system.
 template <typename T>
 class AlignedBuffer {
  public:
@@ -52,7 +53,7 @@ class AlignedBuffer {
     void* const data =
         mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (data == MAP_FAILED) throw std::bad_alloc();
-    madvise(data, bytes, MADV_HUGEPAGE);  // where it can be had
+    madvise(data, bytes, MADV_HUGEPAGE);  // where huge pages can be had
     return static_cast<T*>(data);
   }
 

@@ -20,7 +20,7 @@ class CallCounter {
     std::lock_guard lock(mutex_);
     if (--calls_ == 0) none_.notify_all();
   }
-  // Blocks until there are none or `timeout` has passed; returns how many there are.
+  // Blocks until no call is left or `timeout` has passed; returns the number of calls left.
   int WaitForNone(absl::Duration timeout) {
     // Bounded, so that std::chrono can add it to the time.
     const auto wait = absl::ToChronoNanoseconds(std::min(timeout, absl::Hours(24)));

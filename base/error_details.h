@@ -1,4 +1,4 @@
-// Machine-readable details carried inside absl::Status between the layers, without protobuf. The
+// Attaches machine-readable details to absl::Status between the layers, without protobuf. The
 // transport turns them into google.rpc details (BadRequest, RetryInfo, ErrorInfo) at the edge.
 #ifndef SKIPSTREAM_BASE_ERROR_DETAILS_H_
 #define SKIPSTREAM_BASE_ERROR_DETAILS_H_
@@ -13,7 +13,7 @@
 
 namespace skipstream {
 
-// "INVALID_ARGUMENT", as metrics and logs name it.
+// Returns the name of the code as metrics and logs spell it, e.g. "INVALID_ARGUMENT".
 std::string StatusCodeName(const absl::Status& status);
 
 struct FieldViolation {
@@ -21,16 +21,17 @@ struct FieldViolation {
   std::string description;  // what is wrong and what would be valid
 };
 
-// InvalidArgument whose message lists the violations and whose details carry them one by one.
-// At least one violation.
+// Returns InvalidArgument whose message lists the violations and whose details carry them one by
+// one. Needs at least one violation.
 absl::Status InvalidArgumentWithViolations(const std::vector<FieldViolation>& violations);
 std::vector<FieldViolation> GetFieldViolations(const absl::Status& status);
 
-// When a retry is worth while. Absent: a retry would not help.
+// Sets or returns the delay after which a retry is worth while. Absent: a retry would not help.
 void SetRetryAfter(absl::Status& status, absl::Duration delay);
 std::optional<absl::Duration> GetRetryAfter(const absl::Status& status);
 
-// ErrorInfo.reason: UPPER_SNAKE_CASE, e.g. "QUEUE_FULL", "DRAINING", "EXECUTOR_FAILED".
+// Sets or returns ErrorInfo.reason in UPPER_SNAKE_CASE, e.g. "QUEUE_FULL", "DRAINING",
+// "EXECUTOR_FAILED".
 void SetReason(absl::Status& status, absl::string_view reason);
 std::string GetReason(const absl::Status& status);
 

@@ -14,35 +14,36 @@
 
 namespace skipstream {
 
-// Certificates and the like; nobody needs more.
+// Limits a watched file, such as a certificate; none needs more.
 inline constexpr size_t kMaxWatchedFileBytes = size_t{16} << 20;
 
-// The files, in their order. An error names the file.
+// Reads the files and returns their contents in the same order. An error names the file.
 absl::StatusOr<std::vector<std::string>> ReadWatchedFiles(const std::vector<std::string>& paths);
 
-// Reads files again and again and hands them over when what is in them has changed. Contents, not
-// times: secrets are mounted as links to directories that are swapped, and clocks have steps.
+// Reads files at intervals and hands their contents over when they have changed. It compares
+// contents, not times: secrets are mounted as links to directories that are swapped, and clocks
+// have steps.
 class FileWatcher {
  public:
   struct Watch {
     std::string what;                // in the log, e.g. "--auth_file"
     std::vector<std::string> paths;  // they belong together
-    // What was read at the start and is in force.
+    // Contents that were read at the start and are in force.
     std::vector<std::string> contents;
-    // Called on the watcher's thread with the new contents. An error leaves in force what was.
+    // Called on the watcher's thread with the new contents. An error keeps the previous contents in
+    // force.
     std::function<absl::Status(const std::vector<std::string>&)> apply;
   };
 
-  // Reports on the watcher's thread that new contents are in force (OK), or why they are not; the
-  // same error about the same contents once.
+  // Called on the watcher's thread when new contents are in force (OK), or with the reason why they
+  // are not. The same error about the same contents is reported once.
   using Report = std::function<void(const std::string& what, const absl::Status& status)>;
 
-  // Without watches there is no thread.
+  // Starts no thread if there are no watches.
   FileWatcher(std::vector<Watch> watches, absl::Duration interval, Report report);
   ~FileWatcher();
 
-  // Makes the thread read the files now instead of at the end of the interval. Does not wait for
-  // it.
+  // Makes the thread read the files now instead of at the end of the interval. Returns at once.
   void CheckSoon();
 
  private:
@@ -51,7 +52,7 @@ class FileWatcher {
 
   const absl::Duration interval_;
   const Report report_;
-  std::vector<Watch> watches_;  // of the thread
+  std::vector<Watch> watches_;  // used by the thread only
   std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;

@@ -10,14 +10,14 @@
 
 namespace skipstream {
 
-// Lets through so many log lines per interval, so that whoever causes them cannot fill a disk.
+// Limits the log lines per interval, so that a client that causes them cannot fill a disk.
 // Thread-safe.
 class LogLimiter {
  public:
   LogLimiter(int max_lines, absl::Duration interval) : max_lines_(max_lines), interval_(interval) {}
 
-  // Returns nothing if the line is not to be written, else how many were not since the last one
-  // that was. `now` is monotonic.
+  // Returns nothing if the line must not be written. Otherwise returns the number of lines
+  // suppressed since the last one that was written. `now` is monotonic.
   std::optional<int64_t> Ask(absl::Time now) {
     std::lock_guard lock(mutex_);
     if (now - begin_ >= interval_) {

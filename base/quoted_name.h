@@ -6,7 +6,8 @@
 
 namespace skipstream {
 
-// A name from a file as error messages show it: quoted, printable ASCII, and cut if it is long.
+// Returns a name from a file as error messages show it: quoted, printable ASCII, and cut if it is
+// long.
 std::string QuotedName(std::string_view name);
 
 }  // namespace skipstream

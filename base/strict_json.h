@@ -1,5 +1,5 @@
-// JSON objects from a file nobody vouches for: bounded, without duplicate keys, every key accounted
-// for.
+// Reads JSON objects from untrusted files: sizes are bounded, and duplicate or unread keys are
+// errors.
 #ifndef SKIPSTREAM_BASE_STRICT_JSON_H_
 #define SKIPSTREAM_BASE_STRICT_JSON_H_
 
@@ -15,21 +15,22 @@
 
 namespace skipstream {
 
-// InvalidArgument, beginning with `what`, if `text` is longer than `max_bytes`, nested deeper than
-// 8, holds a key twice in one object, or is not JSON.
+// Parses `text`. InvalidArgument, beginning with `what`, if it is longer than `max_bytes`, nested
+// deeper than 8, holds a key twice in one object, or is not JSON.
 absl::StatusOr<nlohmann::json> ParseStrictJson(const std::string& text, const std::string& what,
                                                size_t max_bytes);
 
-// Reads fields from one object. The first error sticks and every later call does nothing, so a
-// reader of many fields checks once, with Finish().
+// Reads fields from one object. The first error sticks and every later method does nothing, so the
+// caller checks once, with Finish().
 class FieldReader {
  public:
-  // `what` begins every message, e.g. "config". `object` outlives the reader.
+  // `what` begins every message, e.g. "config". `object` outlives this.
   FieldReader(const nlohmann::json& object, std::string what);
 
   bool Has(const std::string& key) const;
 
-  // Each leaves `*value` alone if the key is absent; the default is what was there before.
+  // Each leaves `*value` unchanged if the key is absent, so that the caller sets the default
+  // before.
   void Integer(const std::string& key, int64_t min, int64_t max, int* value);
   void Number(const std::string& key, double min, double max, double* value);
   void Boolean(const std::string& key, bool* value);
@@ -38,16 +39,16 @@ class FieldReader {
                 std::vector<int>* value);
   void Numbers(const std::string& key, double min, double max, size_t max_count,
                std::vector<double>* value);
-  // The value itself, marked as read; null if the key is absent.
+  // Returns the value itself and marks it as read; null if the key is absent.
   const nlohmann::json* Raw(const std::string& key);
 
-  // As the calls above, but an error if the key is absent.
+  // Fails if the key is absent.
   void Require(const std::string& key);
 
   void Fail(const std::string& key, const std::string& message);
   void Fail(absl::Status status);
 
-  // The first error; or an error naming a key nobody read.
+  // Returns the first error, or an error that names a key that was not read.
   absl::Status Finish();
 
  private:

@@ -6,14 +6,14 @@
 namespace skipstream {
 namespace {
 
-// Where the list has what belongs to this owner, or its end.
+// Returns the element of `list` that belongs to this owner, or the end.
 template <typename List>
 typename List::iterator Find(List& list, const TaskOwner& owner) {
   return std::find_if(list.begin(), list.end(),
                       [&](const auto& one) { return one.BelongsTo(owner); });
 }
 
-// The first of the list had its turn: it goes to the end, or away if it has no more tasks.
+// Ends the turn of the first element: moves it to the end, or removes it if it has no more tasks.
 template <typename List>
 void EndTurn(List& list, bool has_more) {
   if (has_more) {

@@ -1,4 +1,4 @@
-// Tasks that wait for a thread.
+// Queues tasks until a thread is free.
 #ifndef SKIPSTREAM_BASE_TASK_QUEUE_H_
 #define SKIPSTREAM_BASE_TASK_QUEUE_H_
 
@@ -9,23 +9,23 @@
 
 namespace skipstream {
 
-// Whose task it is. Tasks of one owner keep their order.
+// Names the owner of a task. Tasks of one owner keep their order.
 struct TaskOwner {
   std::string tenant;
-  const void* request = nullptr;  // told from others by its address alone
+  const void* request = nullptr;  // identified by its address alone
 };
 
-// In turns: tenants take turns, whatever their weights, and in a tenant's turns its requests. So
-// however many tasks others have, a request's next one waits for one of each other request of its
-// tenant, and before every one of these, and its own, for one of each other tenant. Not
+// Hands out tasks by turns: tenants alternate regardless of their weights, and so do the requests
+// of a tenant. A request's next task therefore waits for at most one task of each other request of
+// its tenant. Before each of these, and before its own, it waits for one of each other tenant. Not
 // thread-safe.
 class TaskQueue {
  public:
   using Task = std::function<void()>;
 
   void Push(const TaskOwner& owner, Task task);
-  Task Pop();  // not of an empty queue
-  // What waits of this owner, which is forgotten.
+  Task Pop();  // the queue must not be empty
+  // Removes and returns the tasks of this owner.
   std::deque<Task> Remove(const TaskOwner& owner);
   bool empty() const { return tenants_.empty(); }
 
@@ -37,11 +37,11 @@ class TaskQueue {
   };
   struct Tenant {
     std::string name;
-    std::list<Request> requests;  // never empty; whose turn it is first
+    std::list<Request> requests;  // never empty; the next in turn comes first
     bool BelongsTo(const TaskOwner& owner) const { return name == owner.tenant; }
   };
 
-  std::list<Tenant> tenants_;  // whose turn it is first
+  std::list<Tenant> tenants_;  // the next in turn comes first
 };
 
 }  // namespace skipstream

@@ -5,7 +5,7 @@
 
 namespace skipstream {
 
-// Owns a file descriptor, or none.
+// Owns a file descriptor, or none (-1).
 class UniqueFd {
  public:
   explicit UniqueFd(int fd = -1) : fd_(fd) {}

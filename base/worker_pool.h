@@ -1,4 +1,4 @@
-// A few threads that run what they are given.
+// Runs tasks on a few threads.
 #ifndef SKIPSTREAM_BASE_WORKER_POOL_H_
 #define SKIPSTREAM_BASE_WORKER_POOL_H_
 
@@ -13,21 +13,21 @@
 
 namespace skipstream {
 
-// Thread-safe. Owners of tasks take turns (task_queue.h); idle threads sleep. Used for encoding,
-// and for loading models.
+// Runs tasks for encoding and for loading models. Owners of tasks take turns (task_queue.h); idle
+// threads sleep. Thread-safe.
 class WorkerPool {
  public:
   explicit WorkerPool(int threads);  // at least 1
-  // Runs what is queued, then joins.
+  // Runs all queued tasks, then joins.
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
 
-  // Tasks must not throw. Not to be called from the destructor on.
+  // Queues a task, which must not throw. Must not be called once the destructor has begun.
   void Submit(const TaskOwner& owner, std::function<void()> task);
-  // Drops what this owner has waiting; what runs goes on.
+  // Drops the waiting tasks of this owner; running ones go on.
   void Discard(const TaskOwner& owner);
-  // First in, first out among those without an owner.
+  // Queues a task without an owner; such tasks run first in, first out.
   void Submit(std::function<void()> task) { Submit({}, std::move(task)); }
 
  private:

@@ -1,8 +1,8 @@
-// The seam between the batching engine and whatever evaluates networks: std and absl types only.
+// Separates the batching engine from the code that evaluates networks: std and absl types only.
 //
 // An executor owns networks and slots on one device. A slot holds the registers of one sample
 // (model/diffusion/solver_step.h) and belongs to the device, not to a network. All operations on
-// slots take effect in the order in which they were called (one stream), so a slot may be freed
+// slots take effect in the order in which they were called (one stream). So a slot may be freed
 // while a batch that uses it is in flight, and handed out again at once.
 //
 // Calls come from one thread at a time (the engine's), except LoadNetwork and UnloadNetwork, which
@@ -27,19 +27,19 @@ namespace skipstream {
 using NetworkId = int;
 using SlotId = int;
 
-// What a fresh slot starts from: the plan's InitialUpdate with the latents of `seed`.
+// Describes the start of a fresh slot: the plan's InitialUpdate with the latents of `seed`.
 struct SlotInit {
   NetworkId network = 0;  // gives the shape [C, H, W]
   // Latents are torch.randn([C, H, W]) of a CPU generator seeded with this; later noise continues
   // the same generator.
   uint64_t seed = 0;
   std::shared_ptr<const SamplingPlan> plan;
-  // Needed if the plan's initial update reads an image. With a mask, every D is masked.
+  // Needed if the plan's initial update reads an init image. With a mask, every D is masked.
   std::shared_ptr<const InitImage> image = nullptr;
 };
 
-// One denoiser term of one step of one sample. Rows of a batch share nothing but the network. The
-// terms of a step are submitted in order, in one batch or in several; the last one applies the
+// Names one denoiser term of one step of one sample. Rows of a batch share nothing but the network.
+// The terms of a step are submitted in order, in one batch or in several; the last one applies the
 // step's update.
 struct EvalRow {
   SlotId slot = 0;
@@ -76,7 +76,8 @@ struct ReadOutResult {
   Image image;
 };
 
-// Told when work is done, on a thread of the executor; must not block or call the executor.
+// Receives reports of finished work, on a thread of the executor; must not block or call the
+// executor.
 class ExecutorListener {
  public:
   virtual ~ExecutorListener() = default;
@@ -84,7 +85,7 @@ class ExecutorListener {
   virtual void OnReadOut(ReadOutResult result) = 0;
 };
 
-// Measured time of one evaluation of `rows` rows.
+// Holds the measured time of one evaluation of `rows` rows.
 struct BucketTiming {
   int rows = 0;
   absl::Duration duration;
@@ -117,8 +118,8 @@ class Executor {
   virtual int num_slots() const = 0;      // samples that may be in flight
   virtual int max_in_flight() const = 0;  // batches worth queueing: 1 on a CPU, 2 on CUDA
 
-  // ResourceExhausted when all num_slots() slots are taken. Never blocks: the initial update is
-  // queued.
+  // Allocates a slot. ResourceExhausted when all num_slots() slots are taken. Never blocks: the
+  // initial update is queued.
   virtual absl::StatusOr<SlotId> AllocateSlot(const SlotInit& init) = 0;
   virtual void FreeSlot(SlotId slot) = 0;
 

@@ -1,4 +1,4 @@
-// How a network is computed. Torch-free.
+// Names the kernels and the precision that a network is computed with. Torch-free.
 #ifndef SKIPSTREAM_MODEL_NETWORK_FORM_H_
 #define SKIPSTREAM_MODEL_NETWORK_FORM_H_
 
@@ -15,7 +15,7 @@ enum class Precision {
 
 enum class Kernels {
   kAuto,       // fused where the CPU and the network allow it, else reference
-  kFused,      // of model/backends
+  kFused,      // kernels of model/backends
   kReference,  // LibTorch's, in float32
 };
 

@@ -1,4 +1,4 @@
-// What there is to know about a loaded network without its weights. Torch-free.
+// Describes a loaded network without its weights. Torch-free.
 #ifndef SKIPSTREAM_MODEL_NETWORK_INFO_H_
 #define SKIPSTREAM_MODEL_NETWORK_INFO_H_
 
@@ -19,19 +19,19 @@ struct NetworkInfo {
   int width = 0;
   int num_classes = 0;                   // 0: unconditional
   std::vector<std::string> class_names;  // empty, or num_classes names
-  // Share of training steps in which the network was not told the class; above 0 it can denoise
+  // Share of training steps in which the network did not get the class; above 0 it can denoise
   // without one, and classifier-free guidance makes sense.
   double label_dropout = 0.0;
   int num_skips = 0;  // K
   // The preconditioner's own limits; 0 and infinity for EDM.
   double sigma_min = 0.0;
   double sigma_max = 0.0;
-  // The only levels the preconditioner knows, descending, from sigma_max to sigma_min: the network
-  // is told the nearest one. Empty: any level between the limits.
+  // The only levels the preconditioner knows, descending, from sigma_max to sigma_min; the network
+  // is given the nearest one. Empty: any level between the limits.
   std::vector<double> sigma_levels;
   int64_t parameter_count = 0;
   std::string sha256;   // of the whole file, lower-case hex
-  NetworkForm form;     // how it is computed; never Kernels::kAuto
+  NetworkForm form;     // never Kernels::kAuto
   std::string license;  // as the file states it; empty if it does not
   std::vector<SkipTuningPreset> presets;
 };

@@ -23,7 +23,7 @@ namespace {
 
 using Shape = std::vector<int64_t>;
 
-// What a fixture holds beside the parameters. Row-major; B rows of C * H * W elements.
+// Holds the tensors of a fixture beside the parameters. Row-major; B rows of C * H * W elements.
 struct Fixture {
   int64_t batch = 0;
   std::vector<double> x, sigma, latents, rho, levels;

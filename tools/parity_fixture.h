@@ -19,7 +19,7 @@ struct ParityError {
   double error = 0.0;  // as kParityTolerance; infinite if something is not finite
 };
 
-// Runs everything in the fixture through an executor of its own, in float32. InvalidArgument or
+// Runs everything in the fixture through a new executor, in float32. InvalidArgument or
 // Unimplemented, naming what is wrong, if the file is not a fixture or holds a network that is not
 // supported.
 absl::StatusOr<std::vector<ParityError>> MeasureParity(const std::string& path,

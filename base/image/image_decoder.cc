@@ -22,8 +22,8 @@ namespace {
 constexpr absl::string_view kPngSignature("\x89PNG\r\n\x1a\n", 8);
 // The IEND chunk, always the same.
 constexpr absl::string_view kPngEnd("\0\0\0\0IEND\xAE\x42\x60\x82", 12);
-// All a PNG's chunks beside its pixels may take, unpacked: more than the longest request of a
-// image of ours.
+// Limits the bytes that a PNG's chunks beside its pixels take, unpacked. Images of this server
+// carry their request in such a chunk; the longest request is shorter.
 constexpr size_t kMaxChunkBytes = size_t{8} << 20;
 
 struct SpngDeleter {
@@ -34,7 +34,7 @@ bool IsWebp(absl::string_view data) {
   return absl::StartsWith(data, "RIFF") && data.size() >= 12 && data.substr(8, 4) == "WEBP";
 }
 
-// Whether all of the file is there; the decoder does without the last bytes if it can.
+// Returns true if the file is complete. The decoder would accept a file that lacks its last bytes.
 bool IsWholeWebp(absl::string_view data) {
   uint64_t size = 8;  // the field counts what comes behind it
   for (size_t i = 0; i < 4; ++i) {
@@ -147,7 +147,7 @@ absl::StatusOr<Image> DecodePngAs(spng_ctx* context, int format, size_t stride, 
   if (int error = spng_decode_image(context, samples.data(), bytes, format, 0)) {
     return PngError(error);
   }
-  // What comes behind the pixels has to be right as well.
+  // The chunks after the pixels have to be valid as well.
   if (int error = spng_decode_chunks(context)) return PngError(error);
   return Averaged(samples, stride, max, scale, shape);
 }

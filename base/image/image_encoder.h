@@ -12,10 +12,10 @@ namespace skipstream {
 
 enum class ImageFormat { kPng, kWebp, kRaw };
 
-// Lower-case name as used in logs and metrics.
+// Returns the lower-case name that logs and metrics use.
 const char* ImageFormatName(ImageFormat format);
 
-// A tEXt chunk of a PNG: Latin-1, the key 1 to 79 bytes.
+// Holds a tEXt chunk of a PNG: Latin-1, the key 1 to 79 bytes.
 struct PngText {
   std::string key;
   std::string text;
@@ -29,9 +29,10 @@ struct EncodedImage {
   std::string data;
 };
 
-// Enlarges by the whole factor `scale` >= 1 (nearest neighbour) and encodes without loss. The same
-// arguments give the same bytes. `texts` go into a PNG; the other formats have no place for them.
-// `pixels` has 1 (grey) or 3 (RGB) channels. InvalidArgument if the format cannot hold the image.
+// Enlarges `pixels`, 1 (grey) or 3 (RGB) channels, by the whole factor `scale` >= 1 (nearest
+// neighbour) and encodes them without loss. The same arguments give the same bytes. `texts` go into
+// a PNG; the other formats have no place for them. InvalidArgument if the format cannot hold the
+// image.
 absl::StatusOr<EncodedImage> EncodeImage(const Image& pixels, ImageFormat format, int scale,
                                          const std::vector<PngText>& texts);
 

@@ -8,7 +8,7 @@
 
 namespace skipstream::bench {
 
-// Evaluations of one network, of rows with noise levels, classes and rho of their own.
+// Evaluates one network on rows that differ in noise level, class and rho.
 class Evaluation {
  public:
   Evaluation(const Network& network, int rows);
@@ -23,7 +23,7 @@ class Evaluation {
   std::vector<DenoiserRow> rows_;
 };
 
-// For another program that measures in turns with this one: reads numbers of rows from standard
+// Serves another program that measures in turns with this one: reads numbers of rows from standard
 // input, one a line, and answers each with the seconds of one evaluation.
 void AnswerWithTimes(const Network& network);
 

@@ -35,7 +35,7 @@ class LoopbackServer {
     absl::Duration to_first_image;  // from the start of the call until the image was here
     std::string image;
   };
-  // Sends all requests at once, each in a call of its own, and waits until every call has ended.
+  // Sends all requests at once, each in a separate call, and waits until every call has ended.
   absl::StatusOr<std::vector<Reply>> Generate(const std::vector<Request>& requests);
 
  private:

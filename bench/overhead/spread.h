@@ -1,4 +1,4 @@
-// What several repeats of one measurement say.
+// Summarizes repeats of one measurement.
 #ifndef SKIPSTREAM_BENCH_OVERHEAD_SPREAD_H_
 #define SKIPSTREAM_BENCH_OVERHEAD_SPREAD_H_
 
@@ -15,7 +15,7 @@ struct Spread {
   double highest = 0.0;
 };
 
-// At least one value.
+// Summarizes at least one value.
 inline Spread SpreadOf(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   const size_t half = values.size() / 2;

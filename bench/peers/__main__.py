@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / os.environ.get("SKIPSTREAM_BUILD_DIR", "build/release")
 BENCH = BUILD / "bin" / "skipstream_bench_executor"
-# What torch.compile's C++ needs besides what the Python package of ./dev setup holds.
+# torch.compile's C++ needs these besides the Python package of ./dev setup.
 os.environ.setdefault(
     "CPATH",
     ":".join(
@@ -72,7 +72,7 @@ def model_path(model: str) -> Iterator[Path]:
 
 
 def pytorch_modes(net: Denoiser, compiled: bool) -> dict[str, Callable[[int], float]]:
-    """Seconds of one evaluation of so many rows, by mode."""
+    """Seconds of one evaluation of a batch, by mode."""
     import copy
 
     config = net.config

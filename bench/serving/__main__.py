@@ -56,7 +56,7 @@ class Request:
 
 @dataclass
 class Result:
-    """What a system made of a load."""
+    """Results of a system under a load."""
 
     offered: float  # images/s
     latencies: list[tuple[Request, float]] = field(default_factory=list)
@@ -93,7 +93,7 @@ class System(Protocol):
         """Returns when the image is there; raises if it will not come."""
 
     def counters(self) -> dict[str, float] | None:
-        """Evaluations, their rows and their seconds so far, where the system tells."""
+        """Evaluations, their rows and their seconds so far, if the system reports them."""
 
 
 class Skipstream:
@@ -204,7 +204,7 @@ class LitServe:
 
 
 def quantile(values: list[float], share: float) -> float:
-    """Of sorted values; NaN of none."""
+    """Percentile of sorted values; NaN if there are none."""
     if not values:
         return math.nan
     return values[min(len(values) - 1, math.ceil(share * len(values)) - 1)]
@@ -292,7 +292,7 @@ async def capacity(system: Skipstream, max_batch: int, seconds: float) -> dict[s
 
 
 async def memory(system: Skipstream, requests: int, in_flight: int = 64) -> list[int]:
-    """Resident bytes of the server at the start and after each tenth of so many short requests."""
+    """Resident bytes of the server at the start and after each tenth of a run of short requests."""
     (child,) = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
     statm = Path(f"/proc/{child}/statm")
 
@@ -428,7 +428,7 @@ async def start_litserve(arguments: argparse.Namespace, systems: AsyncExitStack)
 
 
 def free_port() -> int:
-    """Of loopback, a moment ago."""
+    """Returns a port of loopback that was free a moment ago."""
     import socket
 
     with socket.socket() as probe:

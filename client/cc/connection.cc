@@ -53,8 +53,8 @@ bool IsThisMachine(const std::string& target) {
   return inet_pton(AF_INET6, host.c_str(), &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
-// gRPC brings a list of its own that knows nothing of what was added to the system's. Empty, and
-// then that list, where there is no such file.
+// Returns the system's CAs; gRPC's built-in list does not contain those that were added to the
+// system. Empty where there is no such file; gRPC then uses its list.
 std::string SystemCa() {
   std::ifstream in("/etc/ssl/certs/ca-certificates.crt");
   return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
@@ -93,7 +93,7 @@ absl::Status ValidateConnection(const std::string& target, const ConnectionOptio
   if (!options.tls && !(options.ca_pem.empty() && options.cert_pem.empty())) {
     return absl::InvalidArgumentError("certificates are for connections with TLS");
   }
-  // The server would see another token, or gRPC would refuse the call with words of its own.
+  // The server would see another token, or gRPC would refuse the call with its own message.
   if (!IsPrintable(options.token, /*with_spaces=*/false)) {
     return absl::InvalidArgumentError(
         "the token holds characters that no token has: it is one word of printable ASCII");
@@ -117,8 +117,8 @@ std::shared_ptr<grpc::ChannelCredentials> MakeCredentials(const std::string& tar
     if (options.token.empty() || options.allow_plaintext_token || IsUnixSocket(target)) {
       return grpc::InsecureChannelCredentials();
     }
-    // "localhost" is what a resolver makes of it: these look at the connection itself, before
-    // anything is sent, and put nothing of their own on the wire.
+    // "localhost" is any address that a resolver returns for it. These credentials check the
+    // connection itself before anything is sent, and add nothing to it.
     return grpc::experimental::LocalCredentials(LOCAL_TCP);
   }
   return grpc::SslCredentials(

@@ -1,4 +1,4 @@
-// When a call has to be done.
+// Defines the time by which a call must end.
 #ifndef SKIPSTREAM_CLIENT_CC_DEADLINE_H_
 #define SKIPSTREAM_CLIENT_CC_DEADLINE_H_
 
@@ -9,13 +9,14 @@
 
 namespace skipstream::client {
 
-// A moment on the monotonic clock: setting the wall clock moves no deadline.
+// Holds a moment on the monotonic clock: setting the wall clock moves no deadline.
 class Deadline {
  public:
   // Never passes.
   Deadline() = default;
 
-  // Passes after `timeout`, but never if that is a century or more: no clock of gRPC counts so far.
+  // Returns a deadline that passes after `timeout`, or never if that is a century or more, beyond
+  // the range of gRPC's clocks.
   static Deadline In(absl::Duration timeout) {
     Deadline deadline;
     if (timeout < absl::Hours(24 * 365 * 100)) {
@@ -26,7 +27,7 @@ class Deadline {
 
   bool never() const { return !end_.has_value(); }
 
-  // Infinite if it never passes, negative once it has passed.
+  // Returns the time left: infinite if it never passes, negative once it has passed.
   absl::Duration Left() const {
     if (never()) return absl::InfiniteDuration();
     return absl::FromChrono(*end_ - std::chrono::steady_clock::now());

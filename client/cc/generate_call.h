@@ -1,4 +1,4 @@
-// One Generate over all its attempts. Internal to the client library.
+// Runs one Generate over all its attempts. Internal to the client library.
 #ifndef SKIPSTREAM_CLIENT_CC_GENERATE_CALL_H_
 #define SKIPSTREAM_CLIENT_CC_GENERATE_CALL_H_
 
@@ -17,8 +17,8 @@ namespace skipstream::client {
 
 void SetDeadline(grpc::ClientContext& context, const Deadline& deadline);
 
-// Attempts follow one another, never overlap: an attempt or the wait for the next one holds the
-// only reference that keeps the call alive until `on_done` was called. State without a mutex
+// Runs attempts one after another, without overlap. An attempt or the wait for the next one holds
+// the only reference that keeps the call alive until `on_done` was called. State without a mutex
 // belongs to whichever of them is running.
 class GenerateCall : public GenerateHandle, public std::enable_shared_from_this<GenerateCall> {
  public:
@@ -27,7 +27,7 @@ class GenerateCall : public GenerateHandle, public std::enable_shared_from_this<
                GenerateCallbacks callbacks, Client::DoneCallback on_done, Deadline deadline);
 
   void Start();
-  // Instead of Start(): ends the call with this error, as one that the server had refused.
+  // Ends the call with this error, as one that the server had refused. Called instead of Start().
   void Fail(const absl::Status& status);
   void Cancel() override;
 

@@ -1,4 +1,5 @@
-// Which images of a request are still owed, so that a call that broke off can be continued.
+// Tracks which images of a request are still missing, so that a call that broke off can be
+// continued.
 #ifndef SKIPSTREAM_CLIENT_CC_PENDING_IMAGES_H_
 #define SKIPSTREAM_CLIENT_CC_PENDING_IMAGES_H_
 
@@ -12,34 +13,36 @@
 
 namespace skipstream::client {
 
-// The number of images a request asks for, as the API defines it.
+// Returns the number of images that a request asks for, as the API defines it.
 int64_t ImageCount(const v1::GenerateRequest& request);
 
-// Fixes the number of images and one seed per image, drawing seeds where none are given: generation
-// is deterministic given its seeds, so the same request makes the same images however often it is
-// sent. A request whose lists contradict each other is left alone for the server to refuse; false
-// then.
+// Fixes the number of images and one seed per image, drawing seeds where none are given. Generation
+// is deterministic given its seeds, so the same request makes the same images each time it is sent.
+// Returns false for a request whose lists contradict each other, and leaves it unchanged for the
+// server to refuse.
 bool PinSeeds(v1::GenerateRequest& request, absl::FunctionRef<uint32_t()> draw_seed);
 
 // Tracks one call over its attempts. Events of an attempt are rewritten so that the caller sees one
 // request: original image indexes, counts over all images, every image once.
 class PendingImages {
  public:
-  // `request` is pinned unless it is one the server will refuse (`pinned` is PinSeeds()'s answer).
+  // `request` is pinned unless it is one that the server will refuse (`pinned` is PinSeeds()'s
+  // result).
   PendingImages(v1::GenerateRequest request, bool pinned);
 
-  // What the next attempt has to ask for. The rest of a request is another request, so it has
-  // another id, which follows from the request's own and from what is missing. After an image was
-  // delivered it also names the SHA-256 of the model (and of the guide model), so that the rest
-  // cannot come from other weights.
+  // Returns the request of the next attempt, for the missing images. The rest of a request is
+  // another request, so it has another id, which follows from the request's own and from the
+  // missing images. After an image was delivered it also names the SHA-256 of the model (and of the
+  // guide model), so that the rest cannot come from other weights.
   v1::GenerateRequest NextAttempt();
 
-  // Rewrites an event of the current attempt. False: the caller has seen this image already.
+  // Rewrites an event of the current attempt. Returns false if the caller has seen this image
+  // already.
   bool Rewrite(v1::GenerateEvent& event);
 
-  // Every image was delivered or has failed: there is nothing left to ask for.
+  // Returns true if every image was delivered or has failed.
   bool all_settled() const { return pinned_ && unsettled_.empty(); }
-  // The request that makes all delivered images; at least one was.
+  // Returns the request that makes all delivered images; at least one was.
   v1::GenerateRequest ResolvedRequest() const;
 
  private:

@@ -1,4 +1,4 @@
-// Ids that name a request over its tries. Internal to the client library and the command.
+// Draws ids that name a request over its tries. Internal to the client library and the command.
 #ifndef SKIPSTREAM_CLIENT_CC_REQUEST_ID_H_
 #define SKIPSTREAM_CLIENT_CC_REQUEST_ID_H_
 
@@ -9,11 +9,11 @@
 
 namespace skipstream::client {
 
-// 128 random bits in hexadecimal.
+// Returns 128 random bits in hexadecimal.
 std::string DrawRequestId(absl::BitGenRef random);
 
-// Where the seeds of a request come from that was given an id but no seeds: sent again with that
-// id, by another process even, it has to be the same request.
+// Returns the source of the seeds of a request with an id but no seeds. Sent again with that id,
+// even by another process, it has to be the same request.
 std::mt19937 SeedSourceOf(const std::string& request_id);
 
 }  // namespace skipstream::client

@@ -9,8 +9,9 @@
 namespace skipstream::client {
 namespace {
 
-// What gRPC makes of a stream that ends without a status, as proxies end it; or one that the other
-// side cancelled, as a server that goes does with what has just arrived.
+// Returns true for the statuses that gRPC gives a stream that ended without a status, as proxies
+// end it, or that the other side cancelled. A server that shuts down cancels calls that have just
+// arrived.
 bool IsBrokenStream(const absl::Status& status) {
   if (!GetErrorReason(status).empty()) return false;
   if (absl::IsCancelled(status)) {

@@ -1,4 +1,5 @@
-// gRPC status with google.rpc details -> absl::Status that a person can read and a program can ask.
+// Converts a gRPC status with google.rpc details to an absl::Status that people can read and
+// programs can query.
 #ifndef SKIPSTREAM_CLIENT_CC_RPC_STATUS_H_
 #define SKIPSTREAM_CLIENT_CC_RPC_STATUS_H_
 
@@ -15,17 +16,17 @@ class Status;
 
 namespace skipstream::client {
 
-// One offending field of a request (google.rpc.BadRequest).
+// Names one offending field of a request (google.rpc.BadRequest).
 struct FieldViolation {
   std::string field;        // path in the request, e.g. "sampler.nfe"
   std::string description;  // what is wrong and what would be valid
 };
 
-// Same code; the message also names every violated field ("sampler.nfe: must be ..."). The details
-// ride along as payloads, keyed by their type URL. Details that do not parse are left out.
+// Keeps the code; the message also names every violated field ("sampler.nfe: must be ..."). The
+// details become payloads, keyed by their type URL. Details that do not parse are left out.
 absl::Status FromGrpcStatus(const grpc::Status& status);
 
-// What FromGrpcStatus() kept.
+// Return the details that FromGrpcStatus() kept.
 std::vector<FieldViolation> GetFieldViolations(const absl::Status& status);
 std::optional<absl::Duration> GetRetryDelay(const absl::Status& status);
 std::string GetErrorReason(const absl::Status& status);  // empty if the server gave none

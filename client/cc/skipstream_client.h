@@ -1,4 +1,4 @@
-// A client for a Skipstream server.
+// Calls a Skipstream server.
 #ifndef SKIPSTREAM_CLIENT_CC_SKIPSTREAM_CLIENT_H_
 #define SKIPSTREAM_CLIENT_CC_SKIPSTREAM_CLIENT_H_
 
@@ -23,32 +23,32 @@ class Channel;
 
 namespace skipstream::client {
 
-// What happens while images are made. Every callback is optional. They are called one at a time on
-// a gRPC thread, so they should return soon and may not wait for a call of the same client. Image
-// indexes and evaluation counts are those of the whole request, over all attempts.
+// Receives events while images are made. Every callback is optional. They are called one at a time
+// on a gRPC thread, so they should return soon and may not wait for a call of the same client.
+// Image indexes and evaluation counts are those of the whole request, over all attempts.
 struct GenerateCallbacks {
-  // Once per attempt.
+  // Called once per attempt.
   std::function<void(const v1::Accepted&)> on_accepted;
   std::function<void(const v1::Progress&)> on_progress;
   std::function<void(const v1::Preview&)> on_preview;
-  // Once per image, also when a retry made the server compute it again.
+  // Called once per image, also when a retry made the server compute it again.
   std::function<void(const v1::Image&)> on_image;
   std::function<void(const v1::ImageFailure&)> on_image_failure;
-  // An attempt failed; the next one starts after `wait`.
+  // Called when an attempt failed; the next one starts after `wait`.
   std::function<void(const absl::Status& why, absl::Duration wait)> on_retry;
 };
 
 struct GenerateResult {
   std::vector<v1::Image> images;           // by image_index; without those that failed
   std::vector<v1::ImageFailure> failures;  // by image_index
-  // Of the attempt that completed; its resolved request covers all `images`.
+  // Result of the attempt that completed; its resolved request covers all `images`.
   v1::Completed completed;
   int attempts = 0;
-  // The request's, or the one drawn for it; empty if there was none and no retries.
+  // The request's id, or the one drawn for it; empty if there was none and no retries.
   std::string request_id;
 };
 
-// A running Generate. Dropping the handle neither cancels nor waits.
+// Represents a running Generate. Dropping the handle neither cancels nor waits.
 class GenerateHandle {
  public:
   virtual ~GenerateHandle() = default;
@@ -57,15 +57,15 @@ class GenerateHandle {
   virtual void Cancel() = 0;
 };
 
-// All methods are thread-safe. Calls that are under way keep what they need alive: the client may
-// be destroyed before they end.
+// Calls a server. All methods are thread-safe. Calls in progress keep the objects they use alive:
+// the client may be destroyed before they end.
 //
 // Errors carry the server's google.rpc details, see rpc_status.h. Calls are retried as RetryPolicy
 // says. Before the first attempt of Generate the client draws the seeds that the request leaves
-// open, so that a retry makes the same images, and the request_id, so that it joins what its first
-// try still runs or has left; after images were delivered a retry asks for the missing ones only.
-// The seeds of a request that has an id of its own follow from that id: sent again by whomever, it
-// is the same request.
+// open, so that a retry makes the same images. It also draws the request_id, so that a retry gets
+// the events of its first try. After images were delivered a retry asks for the missing ones only.
+// If a request has an id but no seeds, they follow from that id: sent again by any client, it is
+// the same request.
 class Client {
  public:
   struct Options {
@@ -75,7 +75,7 @@ class Client {
     // If ValidateConnection() refuses these, every call fails with its status and nothing is sent.
     ConnectionOptions connection = {};
     RetryPolicy retry = {};
-    // Of one message: a large raw image must fit.
+    // Limit of one message: a large raw image must fit.
     int max_message_bytes = 256 << 20;
   };
 
@@ -93,12 +93,12 @@ class Client {
                                                 Deadline deadline = {});
 
   absl::StatusOr<v1::ListModelsResponse> ListModels(Deadline deadline = {});
-  // An empty name: the default model.
+  // An empty name means the default model.
   absl::StatusOr<v1::GetModelResponse> GetModel(const std::string& name, Deadline deadline = {});
 
-  // Of a server started with --enable_model_control. Loads a file of its model directory under
-  // `name` (empty: the file's without its ending). With `replace` it takes the place of the model
-  // of that name, if there is one; running requests finish on the old weights.
+  // Loads a file of the model directory of a server started with --enable_model_control. The model
+  // is named `name` (empty: the file's name without its ending). With `replace` it replaces the
+  // model of that name, if there is one; running requests finish on the old weights.
   absl::StatusOr<v1::LoadResponse> LoadModel(const std::string& file, const std::string& name,
                                              bool replace, Deadline deadline = {});
   // Stops offering a model; running requests finish.

@@ -15,13 +15,13 @@ namespace skipstream {
 class DeviceMark {
  public:
   virtual ~DeviceMark() = default;
-  // Until the device is there. Any thread. Throws what went wrong on the device.
+  // Waits until the device has reached the mark. Any thread. Throws the device's error.
   virtual void Wait() = 0;
-  // Between two marks the device has reached.
+  // Returns the time between two marks that the device has reached.
   virtual absl::Duration Since(const DeviceMark& earlier) const = 0;
 };
 
-// Recorded operations.
+// Holds recorded operations.
 class DeviceGraph {
  public:
   virtual ~DeviceGraph() = default;
@@ -46,16 +46,17 @@ class Device {
   // From now on the calling thread works with this device.
   virtual void Enter() = 0;
   virtual std::unique_ptr<DeviceMark> Mark() = 0;
-  // Runs `body`, whose every tensor lives on the device, and records what it queues; whatever body
-  // refers to lives as long as the graph. Replays read and write the same memory. All graphs of a
-  // backend share what memory they need in between.
+  // Runs `body`, whose every tensor lives on the device, and records the operations it queues.
+  // Tensors that body refers to live as long as the graph. Replays read and write the same memory.
+  // All graphs of a backend share the memory of intermediate results.
   virtual std::unique_ptr<DeviceGraph> Capture(const std::function<void()>& body) = 0;
-  // Host memory the device copies from and to without waiting: uint8 [bytes].
+  // Allocates host memory that the device copies from and to without waiting: uint8 [bytes].
   virtual at::Tensor HostBuffer(int64_t bytes) = 0;
-  // Copies between such memory and the device's, or within it: as many bytes, contiguous. Made in
-  // order and without waiting, so both live until a later mark has been reached.
+  // Copies between such memory and the device's, or within the device: the same number of bytes,
+  // contiguous. The copy runs in order and without waiting, so both live until a later mark has
+  // been reached.
   virtual void Copy(const at::Tensor& to, const at::Tensor& from) = 0;
-  // Gives cached memory back before another try with less.
+  // Gives cached memory back to the device before another try with less.
   virtual void ReleaseCache() = 0;
 };
 

@@ -24,14 +24,14 @@
 
 namespace skipstream {
 
-// In bfloat16, weights and all features between the first convolution's output and the last norm's
-// input are rounded, the results of convolutions and products before what is added to them as well;
-// what adds up inside them, norms, the noise embedding and the first and last convolution are
-// float32.
+// Implements UNet. In bfloat16, weights and all features between the first convolution's output and
+// the last norm's input are rounded. So are the results of convolutions and products before
+// anything is added to them. Sums inside them, norms, the noise embedding and the first and last
+// convolution are float32.
 class DeviceUNet final : public UNet {
  public:
-  // Takes the parameters as they are; MoveToDevice() before Forward(). Only for networks that
-  // CheckPlain() (model/families/edm_unet/unet_topology.h) accepts.
+  // Takes the parameters in their stored form; MoveToDevice() comes before Forward(). Only for
+  // networks that CheckPlain() (model/families/edm_unet/unet_topology.h) accepts.
   DeviceUNet(const SongUNetConfig& config, int out_channels, Precision precision,
              ParameterSource& source, const Device& device, UNetKernels& kernels);
   DeviceUNet(const DhariwalUNetConfig& config, int out_channels, Precision precision,
@@ -39,7 +39,7 @@ class DeviceUNet final : public UNet {
 
   void MoveToDevice() override;
 
-  // As UNet::Forward(), with every tensor on the device.
+  // Computes UNet::Forward() with every tensor on the device.
   at::Tensor Forward(const at::Tensor& x, const at::Tensor& c_noise, const at::Tensor& labels,
                      const at::Tensor& rho) const override;
 
@@ -49,7 +49,7 @@ class DeviceUNet final : public UNet {
     at::Tensor weight;
     at::Tensor bias;
   };
-  // The bias apart: it is added with something else.
+  // Holds a convolution with its bias apart, which is added together with other terms.
   struct Convolution {
     at::Tensor weight;  // [out, in, k, k] in channels-last memory
     at::Tensor bias;    // float32 [out]
@@ -58,12 +58,12 @@ class DeviceUNet final : public UNet {
     UNetBlockSpec spec;
     Norm norm0;
     Convolution conv0;
-    int64_t first_condition = 0;  // in a row of Conditions()
+    int64_t first_condition = 0;  // index in a row of Conditions()
     Norm norm1;
     at::Tensor conv1_weight;
     at::Tensor shortcut;       // [in, out] for the decoder's features; undefined: the identity
     at::Tensor skip_shortcut;  // [skip, out]
-    at::Tensor out_bias;       // of conv1 and the shortcut
+    at::Tensor out_bias;       // sum of the biases of conv1 and the shortcut
     Norm norm2;
     at::Tensor qkv_weight;  // [3 C, C], grouped by part
     at::Tensor qkv_bias;
@@ -76,10 +76,10 @@ class DeviceUNet final : public UNet {
   void TakeEverything(ParameterSource& source, int augment_dim, int64_t noise_channels,
                       int out_channels);
   void AddBlock(ParameterSource& source, const UNetBlockSpec& spec);
-  // Every tensor that lives on the device.
+  // Visits every tensor that lives on the device.
   void ForEachTensor(absl::FunctionRef<void(at::Tensor&)> visit);
 
-  // [B, outputs of all blocks], float32.
+  // Returns the outputs of all affine layers, [B, conditions_], float32.
   at::Tensor Conditions(const at::Tensor& c_noise, const at::Tensor& labels) const;
   DeviceFeature ComputeBlock(const Block& block, const DeviceFeature& x, const DeviceFeature* skip,
                              const at::Tensor& rho, const at::Tensor& conditions) const;
@@ -93,7 +93,7 @@ class DeviceUNet final : public UNet {
   const at::Device device_;
   UNetKernels& kernels_;
 
-  bool label_first_ = false;  // the class joins the noise embedding; else what is made of it
+  bool label_first_ = false;  // the class joins the noise embedding; else the layers' output
   NoiseEmbedding map_noise_;
   at::Tensor frequencies_;
   at::Tensor label_weight_;  // undefined: no classes

@@ -18,7 +18,7 @@ absl::Status StatusOfCurrentException() {
     return absl::ResourceExhaustedError(error.what_without_backtrace());
   } catch (const c10::Error& error) {
     const std::string message = error.what_without_backtrace();
-    // Running out of memory on a CPU has no type of its own in LibTorch.
+    // LibTorch has no exception type for running out of memory on a CPU.
     return absl::StrContains(message, "DefaultCPUAllocator") ? absl::ResourceExhaustedError(message)
                                                              : absl::InternalError(message);
   } catch (const std::exception& error) {

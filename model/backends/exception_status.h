@@ -5,8 +5,8 @@
 
 namespace skipstream {
 
-// For a catch block: the error of the exception being handled. ResourceExhausted if memory ran out,
-// else Internal. The one place where LibTorch's exceptions end.
+// Returns the error of the exception being handled, for a catch block. ResourceExhausted if memory
+// ran out, else Internal. All of LibTorch's exceptions end here.
 absl::Status StatusOfCurrentException();
 
 }  // namespace skipstream

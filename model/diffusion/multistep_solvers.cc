@@ -8,7 +8,7 @@
 namespace skipstream {
 namespace {
 
-// Where the denoised images of this level and the three before it are.
+// Lists the registers of the denoised images of this level and the three before it.
 constexpr Register kDenoisedHistory[] = {kDenoised, kH1, kH2, kH3};
 
 // Schedules this short lose order before they end at 0.

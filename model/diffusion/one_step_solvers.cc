@@ -23,7 +23,7 @@ SolverStep Probe(const StepPoint& from, double to_sigma) {
 }
 
 // The probe left x_hat in base and x_hat + (to - from) * d in eval, so its slope d needs no
-// register of its own; with the slope here d' = (eval - D) / to the trapezoid is
+// separate register; with the slope here d' = (eval - D) / to the trapezoid is
 //   base + (eval - base) / 2 + (to - from) / 2 * d'.
 SolverStep HeunCorrector(const StepPoint& from, const StepPoint& to) {
   const double half_ratio = from.sigma_hat / (2.0 * to.sigma);

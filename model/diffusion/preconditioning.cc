@@ -89,7 +89,7 @@ Preconditioning Preconditioning::ParseIddpm(FieldReader& config) {
   config.Integer("M", 2, kMaxLevels, &m);
   iddpm.m_ = m;
   iddpm.u_ = IddpmLevels(m, static_cast<float>(c_1), c_2);
-  // Where float32 cannot tell two levels apart they are no levels.
+  // Rejects constants for which float32 gives two levels the same value.
   if (std::adjacent_find(iddpm.u_.begin(), iddpm.u_.end(), std::less_equal<>()) != iddpm.u_.end() ||
       !std::isfinite(iddpm.u_.front())) {
     config.Fail("M", "with C_1 and C_2 makes levels that do not descend");

@@ -1,6 +1,6 @@
-// How a denoiser D is made of a raw network F (EDM, arXiv 2206.00364, Eq. 7 and Table 1):
+// Turns a raw network F into a denoiser D (EDM, arXiv 2206.00364, Eq. 7 and Table 1):
 //   D(x; sigma) = c_skip x + c_out F(c_in x; c_noise)
-// and a consistency function in the same form (Song et al., arXiv 2303.01469, appendix C).
+// and into a consistency function of the same form (Song et al., arXiv 2303.01469, appendix C).
 #ifndef SKIPSTREAM_MODEL_DIFFUSION_PRECONDITIONING_H_
 #define SKIPSTREAM_MODEL_DIFFUSION_PRECONDITIONING_H_
 
@@ -22,13 +22,13 @@ struct PreconditioningCoefficients {
   float c_noise = 0.0f;
 };
 
-// The published preconditioner classes with their constants.
+// Computes the coefficients of the published preconditioner classes.
 class Preconditioning {
  public:
   enum class Kind { kEdm, kVp, kVe, kIddpm, kCm };
 
-  // `name`: EDMPrecond, VPPrecond, VEPrecond, iDDPMPrecond or CMPrecond. Reads the constants that
-  // belong to it from `config`; the published values are the defaults:
+  // Reads the constants of the class `name` from `config`: EDMPrecond, VPPrecond, VEPrecond,
+  // iDDPMPrecond or CMPrecond. The published values are the defaults:
   //   EDM, CM  sigma_data, sigma_min, sigma_max
   //   VP       beta_d, beta_min, M, epsilon_t
   //   VE       sigma_min, sigma_max
@@ -36,20 +36,22 @@ class Preconditioning {
   // Errors in values stick to `config`.
   static absl::StatusOr<Preconditioning> Parse(std::string_view name, FieldReader& config);
 
-  // The scalings follow the noise level the image has, c_noise the one the network is told.
+  // Returns the coefficients: c_skip, c_out and c_in for the noise level `sigma` of the image,
+  // c_noise for the level `conditioning_sigma` that the network is given.
   PreconditioningCoefficients At(double sigma, double conditioning_sigma) const;
 
-  // The levels the preconditioner is defined for.
+  // Bound the noise levels that the preconditioner is defined for.
   double sigma_min() const { return sigma_min_; }
   double sigma_max() const { return sigma_max_; }
-  // All of them, descending, if they are countable; else empty.
+  // Returns these levels, descending, if they are countable; else an empty list.
   std::vector<double> sigma_levels() const;
-  // iDDPM: the levels and the final 0, as the published class stores them in its buffer `u`. Else
-  // empty.
+  // Returns iDDPM's levels and the final 0, as the published class stores them in its buffer `u`.
+  // Empty for other classes.
   const std::vector<double>& stored_levels() const { return u_; }
 
-  // Channels F returns per channel of the image. Of more than one, the first are the image; the
-  // rest of iDDPM's tell the variance of a reverse step, which no sampler here asks for.
+  // Returns the channels of F's output per channel of the image. If there are more than one, the
+  // first are the image. The rest of iDDPM's tell the variance of a reverse step, which no sampler
+  // here uses.
   int outputs_per_channel() const { return kind_ == Kind::kIddpm ? 2 : 1; }
 
  private:

@@ -162,7 +162,7 @@ std::vector<SolverStep> SolverSteps(const SamplingParams& params, const StepPoin
   return {};
 }
 
-// What the network is asked at one step: one term, or two where guidance is on.
+// Returns the denoiser terms of one step: one, or two where guidance applies.
 std::vector<DenoiserTerm> Terms(const Guidance& guidance, double sigma, double conditioning_sigma,
                                 std::vector<float> rho) {
   DenoiserTerm term = {.conditioning_sigma = conditioning_sigma, .rho = std::move(rho)};
@@ -218,7 +218,7 @@ double WeightOfOutputs(const SolverStep& step) {
   return largest;
 }
 
-// In as many digits as tell it from its neighbours.
+// Returns `value` with just enough digits to distinguish it from its neighbours.
 std::string Exactly(double value) {
   std::array<char, 32> digits;
   const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value);

@@ -66,7 +66,7 @@ absl::Status Validate(const KnotsNoise& noise) {
   return absl::OkStatus();
 }
 
-// Where `sigma` lies between `lo` (0) and `hi` (1) on a log scale, clamped.
+// Returns the position of `sigma` between `lo` (0) and `hi` (1) on a log scale, clamped.
 double LogPosition(double sigma, double lo, double hi) {
   if (sigma >= hi) return 1.0;
   if (sigma <= lo) return 0.0;
@@ -82,8 +82,8 @@ double InterpolateKnots(const std::vector<NoiseKnot>& knots, double sigma) {
   return std::lerp(left->strength, right->strength, LogPosition(sigma, left->sigma, right->sigma));
 }
 
-// How far apart two NFE are, as a ratio of at least 1: orders like the distance in log NFE, and two
-// equal distances compare equal.
+// Returns the ratio of two NFE, at least 1. It orders like the distance in log NFE, and two equal
+// distances compare equal.
 double NfeRatio(int a, int b) {
   return static_cast<double>(std::max(a, b)) / static_cast<double>(std::min(a, b));
 }

@@ -1,5 +1,5 @@
-// What an evaluation does to the registers of slots on a device, element by element: the same code
-// for the kernels of a GPU and for loops on a CPU. Plain C++.
+// Applies an evaluation to the registers of slots on a device, element by element. The same code
+// serves the kernels of a GPU and loops on a CPU. Plain C++.
 #ifndef SKIPSTREAM_MODEL_DIFFUSION_SLOT_UPDATE_H_
 #define SKIPSTREAM_MODEL_DIFFUSION_SLOT_UPDATE_H_
 
@@ -12,15 +12,15 @@
 
 namespace skipstream {
 
-// The registers of a slot lie behind one another, float64 [C, H, W] each, in the order of Register.
-// Noise has a buffer of its own; the last place is for the next D, while its terms come in.
+// Lays out the registers of a slot one after another, float64 [C, H, W] each, in the order of
+// Register. Noise has a separate buffer; the last place gathers the terms of the next D.
 inline constexpr int kGathered = kNoise;
 inline constexpr int kSlotPlanes = kNumRegisters;
 
-// One row of an evaluation.
+// Describes one row of an evaluation.
 struct RowDescriptor {
   const double* eval = nullptr;  // [C, H, W]; null: the row only fills the batch
-  double weight = 0.0;           // of its D in the step's
+  double weight = 0.0;           // of the row's D in the step's D
   float c_skip = 0.0f;           // preconditioning, model/diffusion/preconditioning.h
   float c_out = 0.0f;
   float c_in = 0.0f;
@@ -28,7 +28,7 @@ struct RowDescriptor {
   int32_t class_index = -1;  // -1: none
 };
 
-// What the rows of one slot, neighbours in a batch, do to it.
+// Describes the update that the rows of one slot, neighbours in a batch, make to it.
 struct SlotUpdate {
   double* registers = nullptr;   // [kSlotPlanes, C, H, W]; null: nothing
   const float* image = nullptr;  // [C, H, W], with a mask
@@ -44,14 +44,15 @@ struct SlotUpdate {
 
 enum Failure : int32_t { kDenoisedNotFinite = 1, kStateNotFinite = 2 };
 
-// How element i, of channel c = i / pixels, of one row counts: D = c_skip x + c_out f.
+// Returns element i, of channel c = i / pixels, of one row's D = c_skip x + c_out f.
 SKIPSTREAM_HOST_DEVICE inline float DenoisedElement(const RowDescriptor& row, double eval,
                                                     float f) {
   return row.c_skip * static_cast<float>(eval) + row.c_out * f;
 }
 
-// Takes the rows of an update into element i of its slot. `rows`: of the evaluation; `f`: its
-// output [rows, H, W, f_channels], whose first channels are the image. Returns the Failures seen.
+// Applies the rows of an update to element i of its slot. `rows` are the rows of the evaluation;
+// `f` is its output [rows, H, W, f_channels], whose first channels are the image. Returns the
+// Failures seen.
 SKIPSTREAM_HOST_DEVICE inline int32_t UpdateElement(const SlotUpdate& update,
                                                     const RowDescriptor* rows, const float* f,
                                                     int f_channels, Extent shape, int64_t i) {
@@ -78,7 +79,7 @@ SKIPSTREAM_HOST_DEVICE inline int32_t UpdateElement(const SlotUpdate& update,
   }
   double next[kNumUpdateRows] = {};
   for (int reg = 0; reg < kNumRegisters; ++reg) {
-    bool read = false;  // what is not read may hold anything
+    bool read = false;  // registers that are not read may hold anything
     for (int row = 0; row < kNumUpdateRows; ++row) read = read || update.a[row][reg] != 0.0;
     if (!read) continue;
     const double value = reg == kDenoised ? gathered
@@ -102,7 +103,7 @@ SKIPSTREAM_HOST_DEVICE inline int32_t UpdateElement(const SlotUpdate& update,
   return failures;
 }
 
-// The 8-bit value of a pixel, as Image has it (model/executor.h).
+// Returns the 8-bit value of a pixel, as Image defines it (base/image/image.h).
 SKIPSTREAM_HOST_DEVICE inline uint8_t PixelOf(double v) {
   const double scaled = v * 127.5 + 127.5;
   return static_cast<uint8_t>(lround(scaled < 0.0 ? 0.0 : scaled > 255.0 ? 255.0 : scaled));

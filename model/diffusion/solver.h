@@ -1,4 +1,4 @@
-// The solvers there are, by name, and what they cost.
+// Lists the solvers by name, with the evaluations that they spend.
 #ifndef SKIPSTREAM_MODEL_DIFFUSION_SOLVER_H_
 #define SKIPSTREAM_MODEL_DIFFUSION_SOLVER_H_
 
@@ -23,29 +23,30 @@ enum class Solver {
   kConsistency,     // multistep consistency sampling (arXiv 2303.01469, Algorithm 1)
 };
 
-// Lower-case names as used in flags, metrics and model files: "euler", "dpmpp_2m_sde", ...
+// Convert lower-case names as used in flags, metrics and model files ("euler", "dpmpp_2m_sde",
+// ...); SolverFromName() returns nothing for an unknown name.
 std::string_view SolverName(Solver solver);
 std::optional<Solver> SolverFromName(std::string_view name);
 const std::vector<Solver>& AllSolvers();
 
-// Two-call solvers evaluate twice an interval: at both ends (heun) or at the start and inside
-// (dpm2).
+// Returns true for solvers that evaluate twice an interval: at both ends (heun) or at the start and
+// inside (dpm2).
 bool IsTwoCallSolver(Solver solver);
-// Solvers that EDM's churn applies to: euler and heun.
+// Returns true for solvers that EDM's churn applies to: euler and heun.
 bool TakesChurn(Solver solver);
-// Solvers with an `eta`: euler_ancestral and dpmpp_2m_sde.
+// Returns true for solvers with an `eta`: euler_ancestral and dpmpp_2m_sde.
 bool TakesStepNoise(Solver solver);
 
-// Where the last step of a sampler ends: at 0, which is the solver's Euler step D, or at a positive
-// level, reached like every other one.
+// Says whether the last step of a sampler ends at 0, which is the solver's Euler step D, or at a
+// positive noise level, reached like every other one.
 enum class FinalLevel { kZero, kPositive };
 
-// The number of levels at which steps start when `nfe` evaluations of `solver` are spent. One-call
-// solvers: nfe. Two-call solvers: (nfe + 1) / 2 when the last interval ends at 0, where it needs
-// one evaluation, else nfe / 2. InvalidArgument says which NFE would be valid (the message offers
-// the two neighbours).
+// Returns the number of noise levels at which steps start when `nfe` evaluations of `solver` are
+// spent. It is nfe for solvers with one evaluation an interval. For the others it is (nfe + 1) / 2
+// when the last interval ends at 0, where it needs one evaluation, else nfe / 2. InvalidArgument
+// says which NFE would be valid (the message offers the two neighbours).
 absl::StatusOr<int> LevelsForNfe(Solver solver, FinalLevel final_level, int nfe);
-// The inverse: evaluations spent on n >= 1 such levels.
+// Returns the inverse: the evaluations spent on n >= 1 such levels.
 int NfeForLevels(Solver solver, FinalLevel final_level, int n);
 
 }  // namespace skipstream

@@ -1,4 +1,4 @@
-// What a sampler compiles to: plain numbers, no tensors.
+// Defines the plans that samplers compile to: plain numbers, no tensors.
 //
 // Per sample the executor keeps float64 registers, each shaped like the image [C, H, W]:
 //   base      the committed state
@@ -34,15 +34,15 @@ inline constexpr int kNumUpdateRows = 3;
 
 using StepMatrix = std::array<std::array<double, kNumRegisters>, kNumUpdateRows>;
 
-// One call of a denoiser: one row of a batch.
+// Describes one denoiser term: one row of a batch.
 struct DenoiserTerm {
   double weight = 1.0;
-  // Which of the sample's networks: 0 its own, 1 the guide (autoguidance).
+  // Index of the network among the sample's: 0 the model, 1 the guide (autoguidance).
   int network = 0;
   // False: the row is evaluated without its class (classifier-free guidance).
   bool conditional = true;
-  // What the network is told the noise level is; differs from the step's sigma only for
-  // timestep-aligned schedules.
+  // Noise level that the network is given; differs from the step's sigma only for timestep-aligned
+  // schedules.
   double conditioning_sigma = 0.0;
   // Skip coefficients [K], index 0 the deepest skip (the first one the decoder consumes).
   std::vector<float> rho;
@@ -67,9 +67,10 @@ struct SamplingPlan {
   InitialUpdate initial;
   std::vector<SolverStep> steps;
 
-  // Denoiser calls as users count them (a guided call counts once).
+  // Returns the evaluations as users count them (a guided one counts once).
   int nfe() const { return static_cast<int>(steps.size()); }
-  // Rows the plan puts into batches (a guided call costs two): the unit of cost.
+  // Returns the rows that the plan puts into batches (a guided evaluation costs two): the unit of
+  // cost.
   int rows() const {
     int total = 0;
     for (const SolverStep& step : steps) total += static_cast<int>(step.terms.size());

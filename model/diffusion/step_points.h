@@ -1,4 +1,4 @@
-// What every solver compiles from: the points of the schedule. Internal to model/diffusion.
+// Defines the points of the schedule that every solver compiles from. Internal to model/diffusion.
 #ifndef SKIPSTREAM_MODEL_DIFFUSION_STEP_POINTS_H_
 #define SKIPSTREAM_MODEL_DIFFUSION_STEP_POINTS_H_
 
@@ -8,20 +8,21 @@
 
 namespace skipstream {
 
-// A level of the schedule and where churn lifts a sample that arrives there.
+// Holds a noise level of the schedule, and the level to which churn lifts a sample that arrives
+// there.
 struct StepPoint {
   double sigma = 0.0;      // the level
   double sigma_hat = 0.0;  // the noise level after churn; sigma without churn
-  double noise = 0.0;      // standard deviation of what churn adds; 0 without churn
+  double noise = 0.0;      // standard deviation of the noise that churn adds; 0 without churn
 };
 
-// n points where a step starts, and the one where the last step ends: 0 or a positive level, never
-// churned.
+// Holds n points where a step starts, and the one where the last step ends: 0 or a positive level,
+// never churned.
 using StepPoints = std::vector<StepPoint>;
 
 using UpdateCoefficients = std::array<double, kNumRegisters>;
 
-// base' = eval' = `row` plus fresh noise of standard deviation `noise`.
+// Sets base' = eval' = `row` plus fresh noise of standard deviation `noise`.
 inline void Commit(const UpdateCoefficients& row, double noise, SolverStep& step) {
   step.a[kNextBase] = row;
   step.a[kNextBase][kNoise] = noise;
@@ -29,7 +30,8 @@ inline void Commit(const UpdateCoefficients& row, double noise, SolverStep& step
   step.uses_noise = noise != 0.0;
 }
 
-// eval + (to - from) * (eval - D) / from, with the terms collected: at to = 0 this is exactly D.
+// Returns eval + (to - from) * (eval - D) / from, with the terms collected: at to = 0 this is
+// exactly D.
 inline UpdateCoefficients EulerUpdate(double from, double to) {
   UpdateCoefficients row{};
   row[kEval] = to / from;

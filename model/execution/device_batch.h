@@ -1,4 +1,4 @@
-// What the host tells a device to do with the rows of a batch. No LibTorch.
+// Prepares the rows of a batch on the host for a device. No LibTorch.
 #ifndef SKIPSTREAM_MODEL_EXECUTION_DEVICE_BATCH_H_
 #define SKIPSTREAM_MODEL_EXECUTION_DEVICE_BATCH_H_
 
@@ -15,43 +15,43 @@
 
 namespace skipstream {
 
-// One row and where the device has what belongs to it.
+// Holds one row and pointers to its data on the device.
 struct PlacedRow {
   const EvalRow* row = nullptr;
   size_t index = 0;  // in its batch
   double* registers = nullptr;
-  const float* image = nullptr;  // with a mask
+  const float* image = nullptr;  // set with a mask
   const float* mask = nullptr;   // null: D is not masked
   const float* noise = nullptr;  // drawn for the row that applies a step which reads noise
 };
 
-// Rows of one slot become neighbours, in the order they came.
+// Makes rows of one slot neighbours, in the order they came.
 void GroupBySlot(std::vector<PlacedRow>& rows);
 
-// One evaluation of `size` rows. What is not used fills it up and does nothing.
+// Holds one evaluation of `size` rows. Unused rows fill it up and change nothing.
 struct DeviceBatch {
   std::vector<RowDescriptor> rows;
-  std::vector<SlotUpdate> updates;  // as many; the first num_updates are used
+  std::vector<SlotUpdate> updates;  // `size` of them; the first num_updates are used
   std::vector<float> rho;           // [size, num_skips]
   size_t num_updates = 0;
 };
 
-// `rows`: grouped by slot, at most `size`.
+// Makes an evaluation of `rows`, which are grouped by slot and at most `size`.
 DeviceBatch MakeDeviceBatch(absl::Span<const PlacedRow> rows, int size, Extent shape, int num_skips,
                             const Preconditioning& preconditioning);
 
-// The sizes of evaluations that are prepared: 1, 2, 4, ... and `max`. The smallest one that holds
-// `rows`, from 1 to max.
+// Returns the smallest prepared size of an evaluation that holds `rows`, which is from 1 to max.
+// The sizes are 1, 2, 4, ... and `max`.
 int BucketFor(int rows, int max);
-// The size before this one: the largest power of two below; 0 before 1.
+// Returns the size before this one: the largest power of two below; 0 before 1.
 int SmallerBucket(int bucket);
 
-// Which registers of a sample hold something once its submitted steps have run.
+// Tracks which registers of a sample are written once its submitted steps have run.
 class WrittenRegisters {
  public:
-  // A fresh sample: base and eval.
+  // Starts a fresh sample, whose written registers are base and eval.
   void Reset();
-  // Internal if the step reads a register nobody has written.
+  // Returns Internal if the step reads a register that was never written.
   absl::Status Apply(const SolverStep& step);
   bool Has(Register reg) const { return written_[reg]; }
 

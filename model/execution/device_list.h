@@ -1,4 +1,4 @@
-// Which devices evaluate networks. Torch-free.
+// Parses the choice of devices that evaluate networks. Torch-free.
 #ifndef SKIPSTREAM_MODEL_EXECUTION_DEVICE_LIST_H_
 #define SKIPSTREAM_MODEL_EXECUTION_DEVICE_LIST_H_
 
@@ -9,13 +9,13 @@
 
 namespace skipstream {
 
-// What a user's choice among the CPU and `num_gpus` GPUs means:
+// Parses a user's choice among the CPU and `num_gpus` GPUs:
 //   auto            all GPUs, or the CPU if there is none
 //   cpu
 //   cuda            all GPUs
 //   cuda:0,cuda:2   these
-// The GPUs' indices, in the order given; empty: the CPU. InvalidArgument for anything else and for
-// a GPU named twice, NotFound for one that is not there.
+// Returns the GPUs' indices, in the order given; empty: the CPU. InvalidArgument for anything else
+// and for a GPU named twice, NotFound for one that is not there.
 absl::StatusOr<std::vector<int>> ParseDevices(const std::string& devices, int num_gpus);
 
 }  // namespace skipstream

@@ -1,4 +1,4 @@
-// Makes the Executor that runs networks with LibTorch. No LibTorch header is needed to use it.
+// Creates the Executor that runs networks with LibTorch. No LibTorch header is needed to use it.
 #ifndef SKIPSTREAM_MODEL_EXECUTION_EXECUTOR_OPTIONS_H_
 #define SKIPSTREAM_MODEL_EXECUTION_EXECUTOR_OPTIONS_H_
 
@@ -15,9 +15,9 @@ struct ExecutorOptions {
   int max_batch = 16;  // rows per evaluation, 1 to 4096
   int num_slots = 64;  // samples in flight, 1 to 65536
   int threads = 0;     // of evaluations on a CPU; 0: all cores
-  // A sample's result is the same to the last bit whatever shares its batches. With the fused
-  // kernels of a CPU it is anyway; with the reference kernels and on a GPU every evaluation then
-  // has max_batch rows, the unused ones filled up, and costs a full batch.
+  // A sample's result is the same to the last bit whatever shares its batches. The fused kernels of
+  // a CPU always guarantee this. With the reference kernels and on a GPU every evaluation then has
+  // max_batch rows, the unused ones filled up, and costs a full batch.
   bool deterministic = false;
   Kernels kernels = Kernels::kAuto;
   // None: the faster one of this CPU (model/backends/cpu/cpu_features.h), and float32 for networks

@@ -1,4 +1,5 @@
-// A denoiser: a network from a model file with its preconditioning, every input per row.
+// Combines a network from a model file with its preconditioning into a denoiser; every input is per
+// row.
 #ifndef SKIPSTREAM_MODEL_EXECUTION_NETWORK_H_
 #define SKIPSTREAM_MODEL_EXECUTION_NETWORK_H_
 
@@ -22,32 +23,33 @@ struct ModelDescription;
 class ParameterSource;
 class UNet;
 
-// Conditions of one row of a batch.
+// Holds the conditions of one row of a batch.
 struct DenoiserRow {
   double sigma = 0.0;               // noise level of the image
-  double conditioning_sigma = 0.0;  // noise level the network is told
+  double conditioning_sigma = 0.0;  // noise level the network is given
   int class_index = -1;             // -1: none
   absl::Span<const float> rho;      // [K], index 0 the deepest skip
 };
 
-// Immutable once loaded; usable from several threads. Uses the calling thread's LibTorch settings.
+// Denoises batches. Immutable once loaded; usable from several threads. Uses the calling thread's
+// LibTorch settings.
 class Network {
  public:
-  // Makes the UNet of a model from its parameters (null where the source has failed) and says in
-  // which form it is.
+  // Makes the UNet of a model from its parameters (null where the source has failed) and sets
+  // `form` to its form.
   using Builder = std::function<absl::StatusOr<std::unique_ptr<UNet>>(
       const ModelDescription& model, ParameterSource& source, NetworkForm& form)>;
 
   // Loads a model file, and the presets beside it. `prefix` stands before every parameter name of
-  // the file ("" in model files); tensors without it are not looked at. InvalidArgument
-  // (Unimplemented for a family of networks or a form that is not built), naming the file and what
-  // is wrong with it, unless everything fits. Takes the memory of the parameters once (half of it
-  // for bfloat16) and that of the largest layer. May throw what LibTorch throws when memory runs
-  // out, and std::system_error when a thread cannot be started.
+  // the file ("" in model files); tensors without it are ignored. InvalidArgument names the file
+  // and what is wrong with it; Unimplemented for a family of networks or a form that is not built.
+  // Takes the memory of the parameters once (half of it for bfloat16) and that of the largest
+  // layer. May throw what LibTorch throws when memory runs out, and std::system_error when a thread
+  // cannot be started.
   static absl::StatusOr<std::unique_ptr<Network>> Load(const std::string& path,
                                                        const std::string& prefix = "",
                                                        NetworkForm form = {});
-  // The same with a UNet of the caller's making.
+  // Does the same with a UNet that the caller makes.
   static absl::StatusOr<std::unique_ptr<Network>> Load(const std::string& path,
                                                        const std::string& prefix,
                                                        const Builder& build);
@@ -57,8 +59,8 @@ class Network {
   const Preconditioning& preconditioning() const { return preconditioning_; }
   UNet& unet() { return *unet_; }
 
-  // D(x) for x [B, C, H, W], contiguous float32; rows.size() is B and every row is in range. The
-  // result has the form of x. Throws c10::Error.
+  // Returns D(x) for x [B, C, H, W], contiguous float32, with the shape of x. rows.size() is B and
+  // every row is in range. Throws c10::Error.
   at::Tensor Denoise(const at::Tensor& x, absl::Span<const DenoiserRow> rows) const;
 
  private:

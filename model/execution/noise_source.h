@@ -1,4 +1,4 @@
-// The random numbers of one sample: what PyTorch's torch.randn gives with a CPU generator.
+// Draws the random numbers of one sample, equal to PyTorch's torch.randn with a CPU generator.
 #ifndef SKIPSTREAM_MODEL_EXECUTION_NOISE_SOURCE_H_
 #define SKIPSTREAM_MODEL_EXECUTION_NOISE_SOURCE_H_
 
@@ -14,13 +14,13 @@ namespace skipstream {
 
 class NoiseSource {
  public:
-  // As torch.Generator().manual_seed(seed).
+  // Seeds the generator as torch.Generator().manual_seed(seed).
   explicit NoiseSource(uint64_t seed);
   NoiseSource(NoiseSource&&) noexcept;
   NoiseSource& operator=(NoiseSource&&) noexcept;
   ~NoiseSource();
 
-  // The next torch.randn([C, H, W]) (float32, C-contiguous), widened.
+  // Returns the next torch.randn([C, H, W]) (float32, C-contiguous), widened to float64.
   std::vector<double> Draw(int channels, int height, int width);
 
  private:

@@ -1,4 +1,4 @@
-// One thread that runs operations in the order they were posted: what a CUDA stream is to a GPU.
+// Runs operations on one thread in the order they were posted, as a CUDA stream does on a GPU.
 #ifndef SKIPSTREAM_MODEL_EXECUTION_OPERATION_STREAM_H_
 #define SKIPSTREAM_MODEL_EXECUTION_OPERATION_STREAM_H_
 
@@ -10,7 +10,7 @@
 
 namespace skipstream {
 
-// Post from any thread; operations must not throw.
+// Accepts operations from any thread; they must not throw.
 class OperationStream {
  public:
   OperationStream();
@@ -23,7 +23,7 @@ class OperationStream {
   void Stop();
 
   void Post(std::function<void()> operation);
-  // Posts and waits until it has run.
+  // Posts an operation and waits until it has run.
   void Run(std::function<void()> operation);
 
  private:

@@ -28,7 +28,7 @@ absl::Status NotAllocated(SlotId slot) {
   return absl::InvalidArgumentError(absl::StrCat("slot ", slot, " is not allocated"));
 }
 
-// Of the smallest bucket that holds `rows`.
+// Returns the time of the smallest bucket that holds `rows`.
 absl::Duration TimeOf(const std::vector<BucketTiming>& timings, int rows) {
   for (const BucketTiming& timing : timings) {
     if (timing.rows >= rows) return timing.duration;

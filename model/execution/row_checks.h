@@ -1,5 +1,5 @@
-// What every executor checks before it touches a slot: rows come from another layer, and one that
-// does not fit must be an error and never undefined behaviour. No LibTorch.
+// Checks rows before an executor touches a slot. Rows come from another layer, and one that does
+// not fit must be an error and never undefined behaviour. No LibTorch.
 #ifndef SKIPSTREAM_MODEL_EXECUTION_ROW_CHECKS_H_
 #define SKIPSTREAM_MODEL_EXECUTION_ROW_CHECKS_H_
 
@@ -11,7 +11,7 @@
 
 namespace skipstream {
 
-// What the device thread knows of a slot apart from its registers.
+// Holds the device thread's state of a slot apart from its registers.
 struct SlotState {
   bool live = false;    // between AllocateSlot and FreeSlot
   absl::Status status;  // not OK: the sample failed and every later row of it fails alone
@@ -21,12 +21,12 @@ struct SlotState {
   int terms_done = 0;  // of the step being gathered
 };
 
-// OK if the image a slot is to start from is there when the plan reads it, and has the shape of
+// Returns OK if the init image of a slot is there when the plan reads it, and has the shape of
 // `info`; else InvalidArgument.
 absl::Status CheckInitImage(const SlotInit& init, const NetworkInfo& info);
 
-// OK if every row of `batch` can be evaluated by a network like `info`; else InvalidArgument naming
-// the first row that cannot. `find_slot` gives the state of an id, null for an id out of range.
+// Returns OK if a network like `info` can evaluate every row of `batch`; else InvalidArgument that
+// names the first row it cannot. `find_slot` gives the state of an id, null for an id out of range.
 absl::Status CheckBatch(const StepBatch& batch, int max_batch, const NetworkInfo& info,
                         const std::function<const SlotState*(SlotId)>& find_slot);
 

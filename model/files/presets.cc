@@ -137,8 +137,8 @@ absl::StatusOr<SkipTuningPreset> ParsePreset(const nlohmann::json& json, int num
   return preset;
 }
 
-// The contents, cut after kMaxBytes + 1: what is too long is seen by its reader. Nothing if there
-// is no such file.
+// Returns the contents, cut after kMaxBytes + 1, so that the parser sees that they are too long.
+// Returns nothing if there is no such file.
 absl::StatusOr<std::optional<std::string>> ReadIfThere(const std::string& path, int flags) {
   // Not blocking: opening a pipe nobody writes to must not hang.
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | flags);

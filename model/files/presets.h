@@ -1,6 +1,6 @@
-// Recommended settings: in the metadata key `skip_tuning` of a model file, where they travel with
-// the weights, and in a file beside it, NAME.presets.json for NAME.safetensors, whose entries
-// replace those of the same name, nfe and solver.
+// Reads recommended settings of skip-tuning. They are in the metadata key `skip_tuning` of a model
+// file, where they travel with the weights, and in a file beside it, NAME.presets.json for
+// NAME.safetensors. The file's entries replace those of the same name, nfe and solver.
 //
 //   {"presets": [{"name": "default", "nfe": 9, "solver": "heun", "rho": 1.05,
 //                 "noise": {"window": [5, 80]}}, ...]}
@@ -27,15 +27,15 @@
 
 namespace skipstream {
 
-// InvalidArgument, naming the entry and field, for anything that is not of the form above. `where`
-// the text is from begins every message.
+// Parses presets. InvalidArgument, naming the entry and field, for anything that is not of the form
+// above. `where`, the source of the text, begins every message.
 absl::StatusOr<std::vector<SkipTuningPreset>> ParsePresets(const std::string& json, int num_skips,
                                                            const std::string& where);
 
 // Adds the presets of the file beside a model file to `presets`, if there is one. InvalidArgument
-// as above, or if it cannot be read. Beside a model that is given as a descriptor,
-// /proc/self/fd/N, is where that leads; whoever gives it so confines what is read: the file of
-// presets may then be no symbolic link.
+// as above, or if it cannot be read. Beside a model given as a descriptor, /proc/self/fd/N, means
+// beside the file that it leads to. The file of presets may then be no symbolic link: the caller
+// confines the files that are read.
 absl::Status AddPresetsBeside(const std::string& model_path, int num_skips,
                               std::vector<SkipTuningPreset>& presets);
 

@@ -1,9 +1,9 @@
-// Strict reader of .safetensors files: an 8-byte little-endian header length, a JSON header that
+// Reads .safetensors files strictly: an 8-byte little-endian header length, a JSON header that
 // names every tensor, then the tensors' bytes.
 //
 // A file is hostile until proven otherwise. Nothing is allocated on the word of the header alone:
-// sizes are checked against the file before anything is read, and the tensors are read one by one
-// into memory the caller provides. (The file is read, not mapped: truncating a mapped file kills
+// sizes are checked against the file before anything is read. The tensors are read one by one into
+// memory that the caller provides. (The file is read, not mapped: truncating a mapped file kills
 // the process that reads it.)
 #ifndef SKIPSTREAM_MODEL_FILES_SAFETENSORS_H_
 #define SKIPSTREAM_MODEL_FILES_SAFETENSORS_H_
@@ -28,15 +28,15 @@ struct SafetensorsEntry {
   uint64_t bytes = 0;
 };
 
-// An open file whose header has been checked. Move-only; its const methods may run on several
+// Holds an open file whose header has been checked. Move-only; its const methods may run on several
 // threads at once.
 class SafetensorsFile {
  public:
-  // InvalidArgument, naming the file and the tensor or field, unless: the header lies inside the
-  // file and is at most kMaxHeaderBytes of JSON in the format's form without duplicate keys; every
-  // dtype is known; every tensor's bytes are what its dtype and shape need; and the tensors fill
-  // the rest of the file without holes or overlaps. NotFound or PermissionDenied if it cannot be
-  // opened.
+  // Opens a file and checks its header. The header must lie inside the file and be at most
+  // kMaxHeaderBytes of JSON in the format's form without duplicate keys. Every dtype must be known,
+  // and every tensor must have the bytes that its dtype and shape need. The tensors must fill the
+  // rest of the file without holes or overlaps. Else InvalidArgument names the file and the tensor
+  // or field. NotFound or PermissionDenied if it cannot be opened.
   static absl::StatusOr<SafetensorsFile> Open(const std::string& path);
 
   SafetensorsFile(SafetensorsFile&& other) noexcept;
@@ -45,20 +45,21 @@ class SafetensorsFile {
 
   const std::string& path() const { return path_; }
   const std::map<std::string, SafetensorsEntry>& tensors() const { return tensors_; }
-  // The header's `__metadata__`.
+  // Returns the header's `__metadata__`.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
   // Fills `out`, which has exactly `entry.bytes` bytes. DataLoss if the file has shrunk meanwhile.
   absl::Status Read(const SafetensorsEntry& entry, absl::Span<char> out) const;
 
-  // The same for out.size() bytes from byte `first` of the tensor on.
+  // Does the same for out.size() bytes from byte `first` of the tensor on.
   absl::Status ReadPart(const SafetensorsEntry& entry, uint64_t first, absl::Span<char> out) const;
 
-  // SHA-256 of the whole file in lower-case hex. Reads all of it, unless asked to stop: Cancelled.
+  // Returns the SHA-256 of the whole file in lower-case hex. Reads all of it, unless asked to stop:
+  // Cancelled.
   absl::StatusOr<std::string> Sha256(const std::stop_token& stop = {}) const;
 
-  // DataLoss if somebody has written to the file since it was opened. (Giving its name to another
-  // file is no such case: what was opened stays what is read.)
+  // Returns DataLoss if the file was written to since it was opened. (Giving its name to another
+  // file does not count: this object keeps reading the opened file.)
   absl::Status CheckUnchanged() const;
 
   static constexpr uint64_t kMaxHeaderBytes = 16 << 20;
@@ -71,7 +72,7 @@ class SafetensorsFile {
   std::string path_;
   int fd_;
   uint64_t size_ = 0;
-  timespec written_{};  // when somebody last wrote to it
+  timespec written_{};  // time of the last write to the file
   std::map<std::string, SafetensorsEntry> tensors_;
   std::map<std::string, std::string> metadata_;
 };

@@ -1,4 +1,4 @@
-// The JSON header of a .safetensors file, parsed without trusting it. Internal to safetensors.cc.
+// Parses the JSON header of a .safetensors file without trusting it. Internal to safetensors.cc.
 #ifndef SKIPSTREAM_MODEL_FILES_SAFETENSORS_HEADER_H_
 #define SKIPSTREAM_MODEL_FILES_SAFETENSORS_HEADER_H_
 
@@ -17,7 +17,8 @@ struct SafetensorsHeader {
   std::map<std::string, std::string> metadata;
 };
 
-// `data_bytes`: what follows the header in the file. The messages do not name the file.
+// Parses a header. `data_bytes` is the number of bytes that follow it in the file. The messages do
+// not name the file.
 absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(std::string_view json,
                                                          uint64_t data_bytes);
 

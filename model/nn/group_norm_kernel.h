@@ -12,8 +12,9 @@ struct GroupNormShape {
   float epsilon = 0.0f;
 };
 
-// Group norm of one image in channels-last memory [H, W, C], on a CPU: `out` may be `x`. weight and
-// bias are [C]. LibTorch's own takes about ten times as long in this layout below 32x32 pixels.
+// Applies a group norm to one image in channels-last memory [H, W, C], on a CPU: `out` may be `x`.
+// weight and bias are [C]. LibTorch's own takes about ten times as long in this layout below 32x32
+// pixels.
 void GroupNormChannelsLast(const GroupNormShape& shape, const float* x, const float* weight,
                            const float* bias, float* out);
 

@@ -1,5 +1,5 @@
-// The layers a UNet is made of: parameters taken by name, applied to float32 tensors [B, C, H, W]
-// in channels-last memory.
+// Implements the layers of a UNet. They take parameters by name and apply to float32 tensors [B, C,
+// H, W] in channels-last memory.
 #ifndef SKIPSTREAM_MODEL_NN_LAYERS_H_
 #define SKIPSTREAM_MODEL_NN_LAYERS_H_
 
@@ -11,7 +11,8 @@
 
 namespace skipstream {
 
-// 3x3 or 1x1 with stride 1; zeros around keep the size, or add `extra_padding` rows on every side.
+// Convolves 3x3 or 1x1 with stride 1; zeros around keep the size, or add `extra_padding` rows on
+// every side.
 class Conv {
  public:
   Conv() = default;
@@ -19,7 +20,7 @@ class Conv {
        int kernel, int extra_padding = 0);
   at::Tensor operator()(const at::Tensor& x) const;
 
-  // Output channels stored interleaved, (c, part), become grouped, (part, c).
+  // Reorders output channels stored interleaved, (c, part), to grouped, (part, c).
   void RegroupOutputs(int parts);
 
  private:
@@ -28,7 +29,7 @@ class Conv {
   int padding_ = 0;
 };
 
-// [B, in] -> [B, out].
+// Maps [B, in] to [B, out].
 class Linear {
  public:
   enum class Bias { kNone, kStored };
@@ -43,19 +44,20 @@ class Linear {
   at::Tensor bias_;  // undefined: none
 };
 
-// Groups of at least 4 channels, at most 32 groups.
+// Normalizes groups of at least 4 channels, at most 32 groups.
 class GroupNorm {
  public:
   GroupNorm() = default;
   GroupNorm(ParameterSource& source, const std::string& name, int channels, float epsilon);
-  // How many groups the norm `name` splits so many channels into; fails if it cannot.
+  // Returns the number of groups that the norm `name` splits `channels` channels into; fails if it
+  // cannot.
   static int GroupsOf(ParameterSource& source, const std::string& name, int channels);
   at::Tensor operator()(const at::Tensor& x) const;
-  // The norm of row b, times scale[b] + 1, plus shift[b]; both [B, C].
+  // Returns the norm of row b, times scale[b] + 1, plus shift[b]; both [B, C].
   at::Tensor Modulated(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& shift) const;
 
  private:
-  // weight, bias: contiguous, [C] or one such row per row of x.
+  // Applies `weight` and `bias`, which are contiguous, [C] or one such row per row of x.
   at::Tensor Apply(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) const;
 
   int groups_ = 1;  // checked before anything is read
@@ -64,13 +66,15 @@ class GroupNorm {
   at::Tensor bias_;
 };
 
-// Self-attention over the pixels, without the norm before it and the sum after it: parameters
-// `<name>.qkv`, whose outputs are stored as (head, channel, part), and `<name>.proj`.
+// Computes self-attention over the pixels, without the norm before it and the sum after it. Its
+// parameters are `<name>.qkv`, whose outputs are stored as (head, channel, part), and
+// `<name>.proj`.
 class Attention {
  public:
   Attention() = default;
   Attention(ParameterSource& source, const std::string& name, int channels, int heads);
-  // Whether every head of the attention `name` gets as many channels; fails if not.
+  // Returns true if every head of the attention `name` gets the same number of channels; fails if
+  // not.
   static bool CanSplit(ParameterSource& source, const std::string& name, int channels, int heads);
   at::Tensor operator()(const at::Tensor& x) const;
 
@@ -80,16 +84,17 @@ class Attention {
   Conv proj_;
 };
 
-// Sinusoidal embedding of a noise condition [B] as [B, channels].
+// Embeds a noise condition [B] as sinusoids [B, channels].
 class NoiseEmbedding {
  public:
   enum class Order { kSinesFirst, kCosinesFirst };
 
   NoiseEmbedding() = default;
-  // Angular frequencies 10000^(-i / last), i = 0 .. channels/2 - 1. `reaches_end`: last is
+  // Uses angular frequencies 10000^(-i / last), i = 0 .. channels/2 - 1. With `reaches_end` last is
   // channels/2 - 1, so that the last frequency is 1/10000; else channels/2.
   static NoiseEmbedding Positional(int channels, bool reaches_end, Order order);
-  // Fourier features (arXiv 2006.10739): random frequencies, stored in turns as `<name>.freqs`.
+  // Uses Fourier features (arXiv 2006.10739): random frequencies, stored in turns as
+  // `<name>.freqs`.
   static NoiseEmbedding Fourier(ParameterSource& source, const std::string& name, int channels);
 
   at::Tensor operator()(const at::Tensor& c_noise) const;

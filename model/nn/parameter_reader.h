@@ -1,4 +1,4 @@
-// The parameters of a model file, and at the end which ones nobody asked for.
+// Reads the parameters of a model file, and finds those that no layer took.
 #ifndef SKIPSTREAM_MODEL_NN_PARAMETER_READER_H_
 #define SKIPSTREAM_MODEL_NN_PARAMETER_READER_H_
 
@@ -12,12 +12,13 @@
 
 namespace skipstream {
 
-// Every error names the tensor. Memory is taken only for tensors whose shape the file confirms, and
-// once: what is not stored as the network wants it is rearranged piece by piece as it is read.
+// Implements ParameterSource; every error names the tensor. Memory is taken only for tensors whose
+// shape the file confirms, and once: a tensor stored in another layout is rearranged piece by piece
+// as it is read.
 class ParameterReader final : public ParameterSource {
  public:
-  // `file` outlives the reader. Only tensors whose name begins with `prefix` count, and they are
-  // asked for without it.
+  // `file` outlives this. Only tensors whose name begins with `prefix` count, and they are asked
+  // for without it.
   ParameterReader(const SafetensorsFile& file, std::string prefix);
 
   at::Tensor Take(const std::string& name, const Shape& shape) override;
@@ -27,16 +28,17 @@ class ParameterReader final : public ParameterSource {
                    double tolerance) override;
   void Fail(absl::Status status) override;
 
-  // Elements of all parameters handed out so far.
+  // Returns the elements of all parameters handed out so far.
   int64_t parameter_count() const { return parameter_count_; }
 
-  // The first error; or an error naming a tensor nobody took.
+  // Returns the first error, or an error that names a tensor that was not taken.
   absl::Status Finish() const;
 
  private:
-  // Null, with a sticky error, unless the file has the tensor as it must be.
+  // Returns null, with a sticky error, unless the file has the tensor in the required form.
   const SafetensorsEntry* Find(const std::string& name, const Shape& shape);
-  // Elements [first, first + out.size()) of the tensor, all finite; false with a sticky error.
+  // Reads elements [first, first + out.size()) of the tensor, all finite; false with a sticky
+  // error.
   bool Read(const std::string& name, const SafetensorsEntry& entry, uint64_t first,
             absl::Span<float> out);
   at::Tensor ReadWhole(const std::string& name, const Shape& shape);

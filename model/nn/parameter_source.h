@@ -1,5 +1,4 @@
-// Where a network gets its parameters from while it is built: layers ask for them by name and
-// shape.
+// Gives a network its parameters while it is built: layers ask for them by name and shape.
 #ifndef SKIPSTREAM_MODEL_NN_PARAMETER_SOURCE_H_
 #define SKIPSTREAM_MODEL_NN_PARAMETER_SOURCE_H_
 
@@ -13,28 +12,31 @@
 
 namespace skipstream {
 
-// The first error sticks; from then on, or in a source that has no values at all, the tensors
-// handed out are undefined. So a layer does not look at what it takes while it is built, unless it
-// checks `defined()`; a network is built in one go and its source asked once whether it is whole.
+// Hands out tensors. The first error sticks; from then on, or in a source that has no values at
+// all, the tensors handed out are undefined. So a layer does not use the values while it is built,
+// unless it checks `defined()`. A network is built in one go, and its source is then asked once for
+// errors.
 class ParameterSource {
  public:
   using Shape = std::vector<int64_t>;
 
   virtual ~ParameterSource() = default;
 
-  // A trained float32 tensor of exactly this shape, contiguous and all of it finite.
+  // Returns a trained float32 tensor of exactly this shape, contiguous and all of it finite.
   virtual at::Tensor Take(const std::string& name, const Shape& shape) = 0;
-  // The same for the weight of a convolution [out, in, kernel, kernel], in channels-last memory.
+  // Does the same for the weight of a convolution [out, in, kernel, kernel], in channels-last
+  // memory.
   virtual at::Tensor TakeKernel(const std::string& name, const Shape& shape) = 0;
-  // The same for values the network needs that were not trained: no parameters.
+  // Does the same for values the network needs that were not trained; they do not count as
+  // parameters.
   virtual at::Tensor TakeBuffer(const std::string& name, const Shape& shape) = 0;
 
-  // A constant buffer some writers store along: may be absent; else each element must be the given
-  // one within `tolerance`, relative.
+  // Checks a constant buffer that some writers store along. It may be absent; else each element
+  // must be the given one within `tolerance`, relative.
   virtual void CheckBuffer(const std::string& name, const Shape& shape,
                            absl::Span<const double> values, double tolerance) = 0;
 
-  // What the network finds wrong itself.
+  // Reports an error that the network itself finds.
   virtual void Fail(absl::Status status) = 0;
 };
 

@@ -1,4 +1,4 @@
-// Halving and doubling the resolution with a small separable filter.
+// Halves and doubles the resolution with a small separable filter.
 #ifndef SKIPSTREAM_MODEL_NN_RESAMPLING_H_
 #define SKIPSTREAM_MODEL_NN_RESAMPLING_H_
 
@@ -12,20 +12,20 @@
 
 namespace skipstream {
 
-// Applies the filter f = outer(taps, taps) / sum(taps)^2 to every channel: down with stride 2; up
-// as the transposed convolution of stride 2 with 4 f, which keeps the mean.
+// Applies the filter f = outer(taps, taps) / sum(taps)^2 to every channel. Down has stride 2; up is
+// the transposed convolution of stride 2 with 4 f, which keeps the mean.
 class Resampler {
  public:
   Resampler() = default;  // leaves the resolution alone
-  // `taps`: of even length with a positive sum. Checks `<layer>.resample_filter`, which some
-  // writers store, against it.
+  // `taps` has even length and a positive sum. Checks `<layer>.resample_filter`, which some writers
+  // store, against it.
   Resampler(ParameterSource& source, const std::string& layer, Resample direction,
             const std::vector<double>& taps);
 
-  // [B, C, H, W] -> [B, C, 2H, 2W] or [B, C, H/2, W/2].
+  // Maps [B, C, H, W] to [B, C, 2H, 2W] or [B, C, H/2, W/2].
   at::Tensor operator()(const at::Tensor& x) const { return Apply(x, padding_); }
 
-  // Down, where x has margin() more pixels on every side than it should: no zeros enter.
+  // Downsamples x, which has margin() extra pixels on every side: no zeros enter.
   at::Tensor WithoutPadding(const at::Tensor& x) const { return Apply(x, 0); }
   int margin() const { return padding_; }
 
@@ -33,13 +33,13 @@ class Resampler {
   at::Tensor Apply(const at::Tensor& x, int padding) const;
 
   Resample direction_ = Resample::kNone;
-  bool box_ = false;  // taps [1, 1]: an average and a copy, which LibTorch has
+  bool box_ = false;  // taps [1, 1]: an average or a copy, which LibTorch implements
   int padding_ = 0;
   at::Tensor filter_;  // [1, 1, L, L]; times 4 for up
 };
 
-// 3x3 convolution and halving in one: the filter sees the convolution's values beyond the border,
-// not zeros.
+// Convolves 3x3 and halves in one: the filter sees the convolution's values beyond the border, not
+// zeros.
 class DownConv {
  public:
   DownConv(ParameterSource& source, const std::string& name, int in_channels, int out_channels,

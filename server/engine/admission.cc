@@ -37,7 +37,7 @@ struct Admission::Bound {
   bool FitsServer() const { return FitsServer(held, tenant_held); }
   bool FitsTenant() const { return tenant_held + wanted <= tenant_limit; }
   bool EverFits() const { return FitsServer(0, 0) && wanted <= tenant_limit; }
-  // How much has to be given back before the request fits.
+  // Returns the amount that others have to release before the request fits.
   int64_t Excess() const {
     const int64_t of_server =
         std::min(held + wanted - open_limit,

@@ -1,5 +1,5 @@
-// The bounded door in front of the engine: what is accepted is finished, what cannot be taken is
-// refused at once.
+// Admits requests to the engine within bounds: an accepted request is finished, a request beyond
+// the bounds is refused at once.
 #ifndef SKIPSTREAM_SERVER_ENGINE_ADMISSION_H_
 #define SKIPSTREAM_SERVER_ENGINE_ADMISSION_H_
 
@@ -20,7 +20,7 @@ namespace skipstream {
 
 class Admission;
 
-// Holds a share of the bounds until it and all its copies are gone: a job holds one while it runs,
+// Holds a share of the bounds until it and all its copies are gone. A job holds one while it runs,
 // a call until the last of its results has left.
 class AdmissionTicket {
  public:
@@ -30,29 +30,30 @@ class AdmissionTicket {
   friend class Admission;
   explicit AdmissionTicket(std::shared_ptr<const void> share) : share_(std::move(share)) {}
 
-  std::shared_ptr<const void> share_;  // gives itself back
+  std::shared_ptr<const void> share_;  // its deleter releases the share
 };
 
-// What a request takes of the bounds.
+// Holds the amounts that a request takes of the bounds.
 struct AdmissionRequest {
   std::shared_ptr<const Tenant> tenant;  // not null
   int64_t evaluations = 0;               // rows, whether evaluated yet or not
-  int64_t bytes = 0;                     // of memory while it is served, at most
-  // How long it takes until so many evaluations are done, for RetryAfter. Thread-safe.
+  int64_t bytes = 0;                     // upper bound of the memory while it is served
+  // Returns the time until this number of evaluations is done, for RetryAfter. Thread-safe.
   std::function<absl::Duration(int64_t)> time_of = nullptr;
 };
 
-// Thread-safe. Outlives its tickets.
+// Takes or refuses requests. Thread-safe. Outlives its tickets.
 class Admission {
  public:
   struct Options {
-    // Accepted requests whose results have not all left; what they cost and hold in total.
+    // Bounds on accepted requests whose results have not all left: their number, and the rows and
+    // bytes that they take in total.
     int64_t max_requests = 1024;
     int64_t max_evaluations = 200'000;
     int64_t max_bytes = int64_t{4} << 30;
     // This part of every bound goes only to tenants that hold less than an equal share of it,
-    // counted with one tenant more than there are: who floods the server leaves room for others.
-    // 0 to 1.
+    // counted with one tenant more than there are. A tenant that floods the server thus leaves room
+    // for others. 0 to 1.
     double reserved_for_others = 0.0;
   };
 
@@ -66,10 +67,10 @@ class Admission {
   //   UNAVAILABLE         reason DRAINING once Close() was called
   absl::StatusOr<AdmissionTicket> Admit(const AdmissionRequest& request);
 
-  // OK if Admit would take the request now, else its refusal. Takes nothing.
+  // Returns OK if Admit would take the request now, else its refusal. Takes nothing.
   absl::Status Check(const AdmissionRequest& request) const;
 
-  // Refuses everything from now on; what was accepted goes on.
+  // Refuses every request from now on; accepted ones go on.
   void Close();
 
   int64_t outstanding_requests() const;
@@ -77,7 +78,7 @@ class Admission {
   int64_t outstanding_bytes() const;
 
  private:
-  // What somebody has accepted, or may have.
+  // Holds the amounts that accepted requests take, or their limits.
   struct Amounts {
     int64_t requests = 0;
     int64_t evaluations = 0;
@@ -88,9 +89,9 @@ class Admission {
   };
   struct Bound;
 
-  // Why such a request is refused now; OK if it is not. Needs mutex_.
+  // Returns the refusal of such a request now; OK if there is none. Needs mutex_.
   absl::Status Refusal(const AdmissionRequest& request) const;
-  // Needs mutex_.
+  // Returns the bounds that apply to a request. Needs mutex_.
   std::array<Bound, 3> BoundsFor(const AdmissionRequest& request) const;
   void Release(const std::string& tenant, const Amounts& amounts);
 
@@ -98,7 +99,7 @@ class Admission {
   mutable std::mutex mutex_;
   bool closed_ = false;
   Amounts total_;
-  std::map<std::string, Amounts> tenants_;  // those that hold something, by name
+  std::map<std::string, Amounts> tenants_;  // tenants that hold something, by name
 };
 
 }  // namespace skipstream

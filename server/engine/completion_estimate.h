@@ -1,5 +1,5 @@
-// When a request will be done, from what is known now: the work that goes before it and what an
-// evaluation costs.
+// Estimates when a request will be done from the current state: the work that goes before it and
+// the time of an evaluation.
 #ifndef SKIPSTREAM_SERVER_ENGINE_COMPLETION_ESTIMATE_H_
 #define SKIPSTREAM_SERVER_ENGINE_COMPLETION_ESTIMATE_H_
 
@@ -10,7 +10,7 @@
 
 namespace skipstream {
 
-// What a batch takes: as a rule, or at its best.
+// Selects the usual time of a batch, or its best.
 enum class BatchTimes { kUsual, kBest };
 
 struct RequestWork {
@@ -20,11 +20,12 @@ struct RequestWork {
   int rows_per_step = 1;
 };
 
-// Lays the samples into the places of a batch, in order, each when a place is free: the samples
-// ahead (remaining rows of the same network, best first), then the request's own. A place gives one
-// row per batch. `before` is the time everything waits first: batches in flight, other networks,
-// other tenants. Zero while `cost` knows nothing. Assumes that nothing better arrives meanwhile.
-// O(N log N) for N samples ahead.
+// Estimates the time until the last of the request's samples is done. It lays the samples into the
+// places of a batch, in order, each when a place is free. The samples ahead come first (remaining
+// rows of the same network, best first), then the request's own. A place gives one row per batch.
+// `before` is the time everything waits first: batches in flight, other networks, other tenants.
+// Zero while `cost` knows nothing. Assumes that nothing better arrives meanwhile. O(N log N) for N
+// samples ahead.
 absl::Duration EstimateCompletion(const CostModel& cost, int max_batch, absl::Duration before,
                                   const std::vector<int>& samples_ahead, const RequestWork& work,
                                   BatchTimes times = BatchTimes::kUsual);

@@ -1,5 +1,5 @@
-// How long evaluations of one network take on this device: the warm-up's measurements, kept current
-// by what batches really took.
+// Estimates the time of evaluations of one network on this device: it starts with the warm-up's
+// measurements and follows the times of batches that ran.
 #ifndef SKIPSTREAM_SERVER_ENGINE_COST_MODEL_H_
 #define SKIPSTREAM_SERVER_ENGINE_COST_MODEL_H_
 
@@ -14,9 +14,9 @@
 
 namespace skipstream {
 
-// Thread-safe. Batches are grouped in buckets by their number of rows; per bucket an exponentially
-// weighted mean (kWeight per batch) starts from the profile. A bucket nothing is known of lies on
-// the line between its neighbours.
+// Groups batches in buckets by their number of rows. Per bucket an exponentially weighted mean
+// (kWeight per batch) starts from the profile. A bucket without measurements lies on the line
+// between its neighbours. Thread-safe.
 class CostModel {
  public:
   static constexpr double kWeight = 0.1;
@@ -25,36 +25,39 @@ class CostModel {
   static constexpr double kKneeThroughput = 0.9;
   static constexpr int kMaxStep = 4;
 
-  // The buckets are 1, 2, 4, ..., max_batch, and nothing is known until there is a profile or
-  // batches have run.
+  // Makes buckets 1, 2, 4, ..., max_batch without times; these come with a profile or with batches
+  // that run.
   explicit CostModel(int max_batch);
 
-  // Starts again from what Executor::WarmUp measured. InvalidArgument, changing nothing, unless
-  // rows ascend to max_batch and every duration is positive.
+  // Starts again from the measurements of Executor::WarmUp. InvalidArgument, changing nothing,
+  // unless rows ascend to max_batch and every duration is positive.
   absl::Status SetProfile(const std::vector<BucketTiming>& profile);
 
-  // A batch of `rows` rows kept the device busy for `busy`. Times that are not positive are
-  // ignored, and of a pause (of the machine, say) no more than kMaxStep times what is known counts.
+  // Records that a batch of `rows` rows kept the device busy for `busy`. Times that are not
+  // positive are ignored. A pause (of the machine, say) counts with at most kMaxStep times the
+  // known time.
   void Record(int rows, absl::Duration busy);
 
-  // Rows of the bucket a batch of `rows` rows falls into: the smallest one that holds it.
+  // Returns the rows of the bucket that a batch of `rows` rows falls into: the smallest one that
+  // holds it.
   int BucketOf(int rows) const;
   std::vector<int> Buckets() const;  // ascending
 
-  // Rows a batch should hold: the knee of the profile's curve. Without a profile that of
-  // `AssumeKnee`, else max_batch.
+  // Returns the rows that a batch should hold: the knee of the profile's curve. Without a profile
+  // that of `AssumeKnee`, else max_batch.
   int Knee() const;
 
-  // For a network without a profile: the knee of another one on the same device, 1 to max_batch.
+  // Sets the knee of a network without a profile to that of another one on the same device, 1 to
+  // max_batch.
   void AssumeKnee(int rows);
 
-  // Time of one batch of `rows` rows; zero while nothing is known.
+  // Returns the time of one batch of `rows` rows; zero while nothing is known.
   absl::Duration BatchTime(int rows) const;
-  // The same at its best: the profile's, or the shortest there was.
+  // Returns the best time of such a batch: the profile's, or the shortest recorded one.
   absl::Duration BestBatchTime(int rows) const;
 
-  // Time for that many rows in batches of at most `max_batch` rows at the best known throughput of
-  // any bucket; zero while nothing is known.
+  // Returns the time for `evaluations` rows in batches of at most `max_batch` rows at the best
+  // known throughput of any bucket; zero while nothing is known.
   absl::Duration EstimateDuration(int64_t evaluations, int max_batch) const;
 
  private:

@@ -1,5 +1,5 @@
-// The batching engine: turns the samples of all accepted jobs into batches, one row per sample and
-// denoiser term, and hands the results to the jobs' sinks.
+// Batches the samples of all accepted jobs, one row per sample and denoiser term, and hands the
+// results to the jobs' sinks.
 #ifndef SKIPSTREAM_SERVER_ENGINE_ENGINE_H_
 #define SKIPSTREAM_SERVER_ENGINE_ENGINE_H_
 
@@ -26,27 +26,26 @@
 
 namespace skipstream {
 
-// The reason of a job that is refused because of its deadline.
+// Reason of the refusal of a job because of its deadline.
 inline constexpr char kDeadlineUnreachable[] = "DEADLINE_UNREACHABLE";
 
-// Single-threaded and driven by calls: whoever owns it passes jobs, cancellations and the
-// executor's completions in, and calls Step() after each lot of them. Nothing blocks and nothing
+// Turns jobs into batches. Single-threaded and driven by its owner, which passes in jobs,
+// cancellations and the executor's completions, and then calls Step(). Nothing blocks and nothing
 // happens on its own, so a test drives it step by step; EngineThread is the thread around it.
 //
-// The life of a sample: it waits; the batch that takes its first row gives it a slot; it
-// contributes to a batch one evaluation at most (two rows while it is guided), in the order of its
-// plan; behind its last row the final
-// read-out is queued and the slot freed in the same breath (the executor is one stream), so that a
-// waiting sample can take it at once; it ends when the pixels arrive. As a plan is known in
-// advance, the next row is submitted before the former has completed whenever the executor takes
-// several batches in flight.
+// A sample waits until the batch that takes its first row gives it a slot. It contributes to a
+// batch one evaluation at most (two rows while it is guided), in the order of its plan. Behind its
+// last row the final read-out is queued and the slot freed at the same time (the executor is one
+// stream). So a waiting sample can take the slot at once. The sample ends when the pixels arrive.
+// As a plan is known in advance, the next row is submitted before the former has completed whenever
+// the executor takes several batches in flight.
 //
 // A sample that has ended early (cancelled, expired, failed) is forgotten at once and its slot
-// freed; completions of what it still had in flight find nobody and are dropped.
+// freed; completions of its rows still in flight are dropped.
 //
-// A job whose deadline cannot be met, given the cost model and what is ahead of it, is refused when
-// it comes: RESOURCE_EXHAUSTED, reason kDeadlineUnreachable, with RetryAfter unless it could not be
-// met on an idle server either.
+// A job whose deadline cannot be met, given the cost model and the work ahead of it, is refused
+// when it comes: RESOURCE_EXHAUSTED, reason kDeadlineUnreachable. It has RetryAfter unless the
+// deadline could not be met on an idle server either.
 //
 // Sinks and the health callback are called from inside the methods and must not call back.
 class Engine {
@@ -55,9 +54,9 @@ class Engine {
     // Rows per batch, at most the executor's max_batch(); 0: for each network the knee of its cost
     // model.
     int max_batch = 0;
-    // Samples that hold a slot at a time, at most the executor's num_slots(); 0: all of those.
+    // Samples that hold a slot at a time, at most the executor's num_slots(); 0: all slots.
     int max_slots = 0;
-    // So many failed batches in a row make the engine unhealthy. At least 1.
+    // Failed batches in a row that make the engine unhealthy. At least 1.
     int failures_until_unhealthy = 3;
     // An unhealthy engine counts as healthy again this long after its last failed batch, so that
     // traffic can try it; one more failure makes it unhealthy again at once. Positive.
@@ -68,7 +67,7 @@ class Engine {
     // Order of the rows.
     Scheduler::Options scheduler = {};
 
-    // InvalidArgument naming the first field out of range.
+    // Returns InvalidArgument naming the first field out of range, or OK.
     absl::Status Validate() const;
   };
 
@@ -79,7 +78,7 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Takes a job under an id never used before. Its sink hears OnAccepted now, or OnFinished if the
+  // Takes a job under an id never used before. Its sink gets OnAccepted now, or OnFinished if the
   // job is refused.
   void AddJob(JobId id, GenerationJob spec);
 
@@ -93,11 +92,12 @@ class Engine {
   void OnBatchDone(const BatchResult& result);
   void OnReadOut(ReadOutResult result);
 
-  // Ends what is past its deadline, then submits batches while the executor wants more in flight.
+  // Ends the jobs that are past their deadline, then submits batches while the executor wants more
+  // in flight.
   void Step();
 
-  // When Step() has something to do although nobody called: the earliest deadline, health retry or
-  // slot retry. InfiniteFuture if there is none.
+  // Returns the time at which Step() next has something to do without an event: the earliest
+  // deadline, health retry or slot retry. InfiniteFuture if there is none.
   absl::Time NextWakeup() const;
 
   bool healthy() const { return healthy_; }
@@ -106,7 +106,7 @@ class Engine {
   }
 
   int64_t finished_jobs() const { return finished_jobs_; }  // ended in any way
-  // True when the executor has reported everything that was submitted.
+  // Returns true when the executor has reported everything that was submitted.
   bool executor_idle() const { return batches_.empty() && read_outs_.empty(); }
 
  private:
@@ -120,7 +120,7 @@ class Engine {
     int failed_samples = 0;
     absl::Status first_failure;
     prometheus::Counter* images = nullptr;
-    // Of the model and of the guide, by DenoiserTerm::network.
+    // Counters of the model and of the guide, by DenoiserTerm::network.
     std::array<prometheus::Counter*, 2> evaluations{};
     prometheus::Counter* tenant_evaluations = nullptr;
   };
@@ -129,11 +129,11 @@ class Engine {
     int index = 0;                      // in job->spec.samples
     std::optional<SlotId> slot;         // from the first row submitted to the last
     std::optional<absl::Time> started;  // when it got its slot
-    int next_step = 0;                  // the first row not yet submitted
+    int next_step = 0;                  // of the first row not yet submitted
     int next_term = 0;
     int rows_done = 0;
     int steps_done = 0;
-    std::optional<Image> image;  // read out
+    std::optional<Image> image;  // set when it has been read out
   };
   struct BatchInFlight {
     struct Row {
@@ -143,36 +143,38 @@ class Engine {
     };
     std::vector<Row> rows;
     prometheus::Counter* evaluations = nullptr;
-    std::shared_ptr<const LoadedModel> model;  // whose network it is
+    std::shared_ptr<const LoadedModel> model;  // model of the batch's network
   };
   struct PendingReadOut {
     SampleId sample = 0;
     ReadOutKind kind = ReadOutKind::kFinal;
-    int steps_done = 0;  // the evaluations a preview shows
+    int steps_done = 0;  // evaluations that a preview shows
   };
 
-  // False if nothing can run.
+  // Returns false if nothing can run.
   bool SubmitBatch(absl::Time now);
-  // Allocates the sample's slot. False if there is none or the sample failed (it is gone then).
+  // Allocates the sample's slot. Returns false if there is none or the sample failed (it is gone
+  // then).
   bool StartSample(SampleId id, absl::Time now);
   static const std::shared_ptr<const LoadedModel>& ModelOf(const Job& job,
                                                            const DenoiserTerm& term);
   int MaxBatch(const LoadedModel& model) const;
-  // What the scheduler is told of a sample of the job.
+  // Returns the scheduler's entry of a sample of the job.
   Scheduler::Entry EntryOf(const Job& job, const Scheduler::Ready& ready) const;
-  // Rows that samples like these can have in a batch, slots permitting.
+  // Returns the rows that samples like these can have in a batch, slots permitting.
   int Places(const Scheduler::Ready& ready) const;
-  // Until the last image of a job that comes now: on an idle device, or behind other work.
+  // Returns the time until the last image of a job that comes now: on an idle device, or behind
+  // other work.
   absl::Duration TimeAlone(const Job& job, const Scheduler::Entry& entry, BatchTimes times) const;
-  // That time with a margin for the waiting in it.
+  // Returns that time with a margin for the waiting in it.
   absl::Duration WithMargin(absl::Duration time, const Job& job,
                             const Scheduler::Entry& entry) const;
   absl::Duration TimeBehind(const Scheduler::WorkAhead& ahead, const Job& job,
                             const Scheduler::Entry& entry) const;
-  // The rows of the sample's next step that can go into one batch: consecutive terms of one
+  // Returns the rows of the sample's next step that can go into one batch: consecutive terms of one
   // network.
   Scheduler::Ready ReadyRows(const Sample& sample) const;
-  // Moves on behind the rows just submitted and queues the read-out that belongs there.
+  // Advances past the rows just submitted and queues the read-out that belongs there.
   void AdvancePastSubmittedRows(SampleId id, int rows);
   void QueueReadOut(SampleId id, const Sample& sample, ReadOutKind kind);
   void ReleaseSlot(Sample& sample);
@@ -182,7 +184,7 @@ class Engine {
   void FailSample(SampleId id, const absl::Status& cause, absl::string_view reason);
   void EndSample(SampleId id);
   void FinishJobIfComplete(Job& job);
-  // Ends a job before its samples are done, with `status`.
+  // Ends a job with `status` before its samples are done.
   void StopJob(JobId id, const absl::Status& status);
   void FinishJob(JobId id, const absl::Status& status);
 
@@ -200,7 +202,7 @@ class Engine {
   Scheduler scheduler_;
 
   std::unordered_map<JobId, Job> jobs_;
-  std::unordered_map<SampleId, Sample> samples_;            // that have not ended
+  std::unordered_map<SampleId, Sample> samples_;            // those that have not ended
   std::unordered_map<uint64_t, BatchInFlight> batches_;     // by batch id
   std::unordered_map<uint64_t, PendingReadOut> read_outs_;  // by read-out id
   std::set<std::pair<absl::Time, JobId>> deadlines_;        // finite ones
@@ -211,7 +213,7 @@ class Engine {
   int64_t running_samples_ = 0;   // started, not ended
   int64_t outstanding_rows_ = 0;  // of samples that have not ended, not yet done
   int64_t finished_jobs_ = 0;
-  // While in the future, the executor is not asked for slots; InfinitePast: it may be.
+  // While in the future, the executor is not asked for slots; InfinitePast: it may be asked.
   absl::Time slot_retry_at_ = absl::InfinitePast();
 
   bool healthy_ = true;

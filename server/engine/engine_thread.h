@@ -1,4 +1,4 @@
-// The thread around the engine: an inbox (mutex and condition variable, no polling) for jobs,
+// Runs the engine on a thread with an inbox (mutex and condition variable, no polling) for jobs,
 // cancellations and the executor's completions. The engine itself is single-threaded.
 #ifndef SKIPSTREAM_SERVER_ENGINE_ENGINE_THREAD_H_
 #define SKIPSTREAM_SERVER_ENGINE_ENGINE_THREAD_H_
@@ -13,33 +13,34 @@
 
 namespace skipstream {
 
-// All public methods are thread-safe.
+// Passes events to the engine. All public methods are thread-safe.
 class EngineThread {
  public:
   // Becomes the listener of `executor`. Everything passed in outlives this object; `options` must
   // be valid (Options::Validate); `metrics` may be null in tests.
   EngineThread(const Engine::Options& options, Executor& executor, const Clock& clock,
                EngineMetrics* metrics);
-  // Cancels what is left (every sink gets OnFinished) and joins, once the executor has reported
-  // everything in flight: from then on it calls nobody.
+  // Cancels the remaining jobs (every sink gets OnFinished) and joins, once the executor has
+  // reported everything in flight. From then on it calls no sink.
   ~EngineThread();
 
-  // Takes the job; its sink hears everything else.
+  // Takes the job; its sink gets all further events.
   JobId Submit(GenerationJob job);
 
-  // The job's rows are in no batch submitted after this was seen; its sink gets
-  // OnFinished(CANCELLED) unless it has finished already. Unknown ids are ignored.
+  // Cancels the job: no batch submitted after the engine has seen this contains its rows. Its sink
+  // gets OnFinished(CANCELLED) unless it has finished already. Unknown ids are ignored.
   void Cancel(JobId id);
 
-  // The job may go on until `deadline`. Unknown ids are ignored.
+  // Sets the job's deadline. Unknown ids are ignored.
   void ExtendDeadline(JobId id, absl::Time deadline);
 
-  // Blocks until no job is accepted or running, or until `timeout` has passed. True if idle.
+  // Blocks until no job is accepted or running, or until `timeout` has passed. Returns true if
+  // idle.
   bool WaitIdle(absl::Duration timeout);
 
-  // False after Options::failures_until_unhealthy batches in a row failed, until one succeeds or
-  // the retry time has passed. `on_change`, set once before the first job, is called on the
-  // engine's thread.
+  // Returns false after Options::failures_until_unhealthy batches in a row failed, until one
+  // succeeds or the retry time has passed. `on_change`, set once before the first job, is called on
+  // the engine's thread.
   bool healthy() const;
   void SetHealthCallback(std::function<void(bool)> on_change);
 

@@ -1,4 +1,4 @@
-// What the engine is asked to do, and where the results go.
+// Describes a job for the engine, and the sink that receives its results.
 #ifndef SKIPSTREAM_SERVER_ENGINE_GENERATION_JOB_H_
 #define SKIPSTREAM_SERVER_ENGINE_GENERATION_JOB_H_
 
@@ -22,7 +22,7 @@ enum class Priority { kLow, kNormal, kHigh };
 
 struct AcceptedInfo {
   int64_t requests_ahead = 0;     // accepted earlier and not finished
-  int64_t evaluations_ahead = 0;  // rows those still need
+  int64_t evaluations_ahead = 0;  // rows that those still need
   absl::Duration estimate;        // until the last image of this job, by the cost model
 };
 
@@ -31,12 +31,12 @@ struct SampleTimings {
   absl::Duration running;  // slot allocated until its pixels were read out
 };
 
-// Where the results of one job go. Called on the engine's thread, in the order
+// Receives the results of one job. Called on the engine's thread, in the order
 //   OnAccepted, then any of OnProgress / OnPreview / OnImage / OnSampleFailed, then OnFinished,
 // or OnFinished alone for a job that is refused, so it must not block. `sample` is the index into
 // GenerationJob::samples. Every sample that is not cut short by OnFinished(error) ends in OnImage
 // or OnSampleFailed exactly once. Evaluations of a sample are counted as users count them (NFE: a
-// guided call counts once).
+// guided evaluation counts once).
 class OutputSink {
  public:
   virtual ~OutputSink() = default;
@@ -45,9 +45,9 @@ class OutputSink {
   virtual void OnPreview(int sample, int evaluations_done, Image pixels) = 0;
   virtual void OnImage(int sample, Image pixels, const SampleTimings& timings) = 0;
   virtual void OnSampleFailed(int sample, const absl::Status& status) = 0;
-  // Exactly once, last. OK when every sample was delivered; INTERNAL when some failed (the others
-  // were delivered); CANCELLED or DEADLINE_EXCEEDED when the job was stopped; RESOURCE_EXHAUSTED
-  // when it was refused.
+  // Comes exactly once, last. OK when every sample was delivered; INTERNAL when some failed (the
+  // others were delivered); CANCELLED or DEADLINE_EXCEEDED when the job was stopped;
+  // RESOURCE_EXHAUSTED when it was refused.
   virtual void OnFinished(const absl::Status& status) = 0;
 };
 
@@ -61,8 +61,8 @@ struct GenerationJob {
   // The second network of plans with autoguidance, of the same shape; null for all others.
   std::shared_ptr<const LoadedModel> guide = nullptr;
   std::shared_ptr<const SamplingPlan> plan;  // the same for all samples
-  // What the samples start from or keep parts of; null if the plan reads no image and nothing is
-  // kept.
+  // Init image that the samples start from or keep parts of; null if the plan reads no image and
+  // there is no mask.
   std::shared_ptr<const InitImage> image = nullptr;
   std::vector<SampleSpec> samples;  // at least one
   Priority priority = Priority::kNormal;

@@ -1,4 +1,4 @@
-// The models the server offers by name.
+// Registers the models that the server offers by name.
 #ifndef SKIPSTREAM_SERVER_ENGINE_MODEL_REGISTRY_H_
 #define SKIPSTREAM_SERVER_ENGINE_MODEL_REGISTRY_H_
 
@@ -18,8 +18,8 @@ namespace skipstream {
 
 struct ModelMetrics;
 
-// A network in an executor. Unloads it when the last reference goes: a job holds one, so running
-// requests finish on the weights they started with.
+// Holds a network in an executor and unloads it when the last reference goes. A job holds one, so
+// running requests finish on the weights they started with.
 class LoadedModel {
  public:
   static absl::StatusOr<std::shared_ptr<const LoadedModel>> Load(Executor& executor,
@@ -44,29 +44,27 @@ class LoadedModel {
   mutable CostModel cost_;
 };
 
-// Thread-safe.
+// Maps names to models. Thread-safe.
 class ModelRegistry {
  public:
   // `metrics` outlives this object and may be null in tests.
   explicit ModelRegistry(ModelMetrics* metrics = nullptr) : metrics_(metrics) {}
 
-  // The first model added is the default one.
-  // AlreadyExists if a model of that name is there.
+  // Adds a model; the first one is the default. AlreadyExists if a model of that name is there.
   absl::Status Add(std::shared_ptr<const LoadedModel> model);
-  // Offers a model from now on under its name, in place of the one that had it, if any, which is
-  // returned (else null): its place as the default passes on. Whoever asks for the name meanwhile
-  // finds one or the other.
+  // Offers a model under its name from now on. It replaces the model that had the name, if any,
+  // which is returned (else null), also as the default. A concurrent Find() gets one or the other.
   std::shared_ptr<const LoadedModel> Replace(std::shared_ptr<const LoadedModel> model);
-  // NotFound (listing the names there are) if it is not there. FailedPrecondition for the default
-  // model: the server always has one.
+  // Stops offering a model. NotFound (listing the known names) if it is not there.
+  // FailedPrecondition for the default model: the server always has one.
   absl::Status Remove(const std::string& name);
-  // An empty name means the default model. NotFound lists the names there are.
+  // Returns the model; an empty name means the default one. NotFound lists the known names.
   absl::StatusOr<std::shared_ptr<const LoadedModel>> Find(const std::string& name) const;
   std::vector<std::shared_ptr<const LoadedModel>> List() const;  // default first, then by name
   std::string default_name() const;
 
  private:
-  void Offered(const std::string& name);  // with mutex_ held, after a name was added
+  void Offered(const std::string& name);  // needs mutex_; after a name was added
 
   ModelMetrics* const metrics_;
   mutable std::mutex mutex_;

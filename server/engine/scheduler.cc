@@ -5,7 +5,7 @@
 namespace skipstream {
 namespace {
 
-// Of times that are estimates.
+// Factor on times that are estimates.
 constexpr double kMargin = 1.5;
 
 constexpr SampleId kLastSample = ~SampleId{0};

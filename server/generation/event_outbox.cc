@@ -6,7 +6,7 @@
 namespace skipstream {
 namespace {
 
-// What a waiting progress event is counted as: it is made when it leaves.
+// Bytes that a waiting progress event counts as; it is made when it leaves.
 constexpr size_t kProgressBytes = 32;
 
 }  // namespace

@@ -1,4 +1,4 @@
-// The events of one RPC that its reader has not taken yet.
+// Queues the events of one RPC until its subscriber takes them.
 #ifndef SKIPSTREAM_SERVER_GENERATION_EVENT_OUTBOX_H_
 #define SKIPSTREAM_SERVER_GENERATION_EVENT_OUTBOX_H_
 
@@ -13,11 +13,11 @@
 
 namespace skipstream {
 
-// Events are made once and shared by all readers of a generation.
+// Shares an event, which is made once, between all subscribers of a generation.
 using SharedEvent = std::shared_ptr<const v1::GenerateEvent>;
 
-// What a slow reader costs is bounded and falls on that reader alone:
-//   progress  one event per image; a newer one replaces what was not yet taken
+// Bounds the memory that a slow subscriber takes; only that subscriber loses events:
+//   progress  one event per image; a newer one replaces one that was not yet taken
 //   previews  one per image, the newest; refused while more than a quarter of the bound is waiting,
 //             dropped when an image needs the room, and when their image has already ended
 //   the rest  is never dropped; when it does not fit, the request has to be given up
@@ -27,22 +27,23 @@ class EventOutbox {
   // `max_bytes` bounds the waiting events; a lone event may be larger.
   EventOutbox(size_t max_bytes, int num_images, int evaluations_per_image);
 
-  // Evaluations done for one image.
+  // Queues the evaluations done for one image.
   void PushProgress(int image, int evaluations_done);
 
-  // Whether a preview of this image is worth encoding for this reader now. A refusal counts as
-  // dropped.
+  // Returns true if a preview of this image is worth encoding for this subscriber now. A refusal
+  // counts as dropped.
   bool WantsPreview(int image);
   void PushPreview(SharedEvent preview);
 
-  // An image, its failure, accepted or completed. False: it did not fit, even without previews. An
-  // image counts as all of its evaluations, whether their progress was pushed or not.
+  // Queues an image, its failure, accepted or completed. Returns false if it did not fit, even
+  // without previews. An image counts as all of its evaluations, whether their progress was pushed
+  // or not.
   [[nodiscard]] bool Push(SharedEvent event);
 
-  // The next event for the reader. Null: the reader has caught up.
+  // Removes and returns the next event for the subscriber; null if none is waiting.
   SharedEvent Pop();
 
-  // Forgets everything that is waiting.
+  // Drops all waiting events.
   void Clear();
 
   bool empty() const { return queue_.empty(); }
@@ -52,7 +53,7 @@ class EventOutbox {
  private:
   struct Entry {
     SharedEvent event;  // null for progress, which is made when it leaves
-    int image = -1;     // of progress and previews
+    int image = -1;     // set for progress and previews
     size_t bytes = 0;
   };
   using Queue = std::list<Entry>;

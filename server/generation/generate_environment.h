@@ -1,4 +1,4 @@
-// What every Generate call needs.
+// Bundles the objects that every Generate call uses.
 #ifndef SKIPSTREAM_SERVER_GENERATION_GENERATE_ENVIRONMENT_H_
 #define SKIPSTREAM_SERVER_GENERATION_GENERATE_ENVIRONMENT_H_
 
@@ -20,8 +20,8 @@
 
 namespace skipstream {
 
-// Everything referred to outlives the RPCs; `clock` and `metrics` also the pool, where an image
-// may still be in the making when its RPC has ended.
+// Holds references that outlive the RPCs. `clock` and `metrics` also outlive the pool, which may
+// still be making an image when its RPC has ended.
 struct GenerateEnvironment {
   const ModelRegistry& models;
   Admission& admission;

@@ -1,4 +1,4 @@
-// What happened to a request, as messages.
+// Makes the messages that report the events of a request.
 #ifndef SKIPSTREAM_SERVER_GENERATION_GENERATE_EVENTS_H_
 #define SKIPSTREAM_SERVER_GENERATION_GENERATE_EVENTS_H_
 
@@ -12,7 +12,7 @@ namespace skipstream {
 
 v1::GenerateEvent AcceptedEvent(const AcceptedInfo& info);
 v1::Preview PreviewOf(int sample, int evaluations_done, EncodedImage image);
-// `request` makes exactly this image.
+// Makes the event of an image; `request` makes exactly this image.
 v1::GenerateEvent ImageEvent(const ResolvedGeneration& resolved, int sample,
                              v1::GenerateRequest request, EncodedImage image,
                              const SampleTimings& timings);

@@ -21,7 +21,8 @@ std::function<absl::Duration(int64_t)> TimeOn(std::shared_ptr<const LoadedModel>
   };
 }
 
-// For a reader that came when the time of those before it was already up.
+// Returns the error of a call that joined when the deadline of the subscribers before it had
+// already passed.
 absl::Status JoinedTooLateError() {
   absl::Status status = absl::UnavailableError(
       "the request this one had joined ran out of time; try again, and it starts anew");
@@ -39,11 +40,11 @@ Generation::Generation(std::shared_ptr<const GenerateEnvironment> environment,
       request_id_(std::move(request_id)),
       key_(std::move(key)) {}
 
-// --- Readers ---
+// --- Subscribers ---
 
 Generation::Joined Generation::Join(const std::shared_ptr<Subscriber>& reader) {
   std::lock_guard lock(mutex_);
-  // Once it runs, only what was kept can tell a newcomer the beginning.
+  // Once it runs, a new subscriber gets the beginning only from kept events.
   if (over_ && !completed_) return Joined::kOver;
   if (resolved_ && !key_) return Joined::kOver;
   if (readers_.size() >= size_t{kMaxSubscribers}) return Joined::kFull;
@@ -335,7 +336,7 @@ void Generation::StopLocked(const absl::Status& status) {
   if (over_) return;
   over_ = true;
   ForgetKey();
-  // Before anybody hears of the end, so that who comes back finds the room.
+  // Released before subscribers learn of the end, so that a client that comes back finds room.
   ticket_ = AdmissionTicket();
   for (const std::shared_ptr<Subscriber>& reader : readers_) {
     reader->SetLabels(facts_.model, facts_.solver);
@@ -352,7 +353,7 @@ void Generation::CompleteIfDone() {
   v1::GenerateEvent event;
   *event.mutable_completed() = CompletedEvent();
   Tell(std::move(event));
-  if (over_) return;  // it was too much for the last reader
+  if (over_) return;  // the event exceeded the last subscriber's bound
   completed_ = true;
   EndReaders(absl::OkStatus());
 }

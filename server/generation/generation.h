@@ -1,4 +1,4 @@
-// One accepted request while it runs, whoever reads it.
+// Runs one accepted request for all its subscribers.
 #ifndef SKIPSTREAM_SERVER_GENERATION_GENERATION_H_
 #define SKIPSTREAM_SERVER_GENERATION_GENERATION_H_
 
@@ -25,41 +25,41 @@
 
 namespace skipstream {
 
-// The engine's sink of one request. Encodes each image once, on the pool, and tells every reader
-// the same. With a IdempotencyKey it also keeps what it has told, up to the bound of one reader, so
-// that calls with that key can join at any time; what grows beyond the bound can no longer be
-// joined.
+// Receives the engine's results of one request. Encodes each image once, on the pool, and publishes
+// the same events to every subscriber. With an IdempotencyKey it also keeps the published events,
+// up to the bound of one subscriber, so that calls with that key can join at any time. A generation
+// that grows beyond the bound can no longer be joined.
 //
-// It lives as long as somebody reads it: when the last reader has left, the job is taken off the
-// engine and the key forgotten, so that a retry starts anew. The job's deadline is the latest one
-// of all who have joined.
+// It lives while it has subscribers. When the last one has left, the job is taken off the engine
+// and the key forgotten, so that a retry starts anew. The job's deadline is the latest one of all
+// subscribers that have joined.
 //
-// Thread-safe. Locks are taken in the order Generation, then IdempotencyCache, Subscriber or
-// the engine's inbox; none of those calls back while it holds its own.
+// Thread-safe. Locks are taken in the order Generation, then IdempotencyCache, Subscriber or the
+// engine's inbox; none of those calls back while it holds its own.
 class Generation final : public OutputSink, public std::enable_shared_from_this<Generation> {
  public:
-  // `tenant`: whose request it is. `key`: where it stands in the environment's IdempotencyCache;
-  // nullopt: nobody can join. `request_id`: what `accepted` calls the request.
+  // `tenant` owns the request. `key` is its key in the environment's IdempotencyCache; nullopt: no
+  // other call can join. `request_id` is the id that `accepted` reports.
   Generation(std::shared_ptr<const GenerateEnvironment> environment,
              std::shared_ptr<const Tenant> tenant, std::optional<IdempotencyKey> key,
              std::string request_id);
 
   enum class Joined {
     kYes,
-    kOver,  // it has failed, was given up, or keeps nothing to tell
+    kOver,  // it has failed, was given up, or is too large to keep
     kFull,  // it has kMaxSubscribers
   };
-  // Tells `reader` everything so far and from now on, or nothing at all.
+  // Publishes everything so far and from now on to `reader`, or nothing at all.
   [[nodiscard]] Joined Join(const std::shared_ptr<Subscriber>& reader);
 
-  // Resolves, admits and submits the request; an error goes to the readers. Once, by whoever made
-  // the generation, with its reader joined.
+  // Resolves, admits and submits the request; an error goes to the subscribers. Called once, by the
+  // creator of the generation, after its subscriber has joined.
   void Start(const v1::GenerateRequest& request);
 
-  // `reader` wants nothing more. Readers that were told the end need not leave.
+  // Removes `reader`. Subscribers that got the end need not leave.
   void Leave(const Subscriber& reader);
 
-  // From the engine.
+  // --- Called by the engine ---
   void OnAccepted(const AcceptedInfo& info) override;
   void OnProgress(int sample, int evaluations_done, int evaluations_total) override;
   void OnPreview(int sample, int evaluations_done, Image pixels) override;
@@ -70,9 +70,10 @@ class Generation final : public OutputSink, public std::enable_shared_from_this<
  private:
   absl::Status ResolveAndSubmit(const v1::GenerateRequest& request);
 
-  // Of the tasks on the pool.
+  // Returns the owner of the tasks on the pool.
   TaskOwner Owner() const { return {.tenant = tenant_->name, .request = this}; }
-  // Runs `encode` on the pool, which keeps this object until then; stops with what it throws.
+  // Runs `encode` on the pool, which keeps this object until then; an exception stops the
+  // generation.
   void EncodeLater(std::function<void()> encode);
   void EncodePreview(int sample, int evaluations_done, const Image& pixels);
   void EncodeImage(int sample, const Image& pixels, const SampleTimings& timings);
@@ -82,15 +83,15 @@ class Generation final : public OutputSink, public std::enable_shared_from_this<
     std::lock_guard lock(mutex_);
     return over_;
   }
-  // Ends everything now with an error for every reader.
+  // Ends everything now with an error for every subscriber.
   void Stop(const absl::Status& status);
 
-  // The ones below need mutex_.
+  // --- Methods that need mutex_ ---
   void Submit(ResolvedGeneration resolved, AdmissionTicket ticket);
   void TellSoFar(Subscriber& reader) const;
   void Keep(const SharedEvent& event);
   void ForgetKey();
-  // To the readers; the ones that are too slow are gone after it.
+  // Publishes an event to the subscribers and removes those that are too slow.
   void Tell(v1::GenerateEvent event);
   void StopLocked(const absl::Status& status);
   // Ends it once the engine is done and everything is encoded.
@@ -103,17 +104,17 @@ class Generation final : public OutputSink, public std::enable_shared_from_this<
   const std::string request_id_;
 
   std::mutex mutex_;
-  std::optional<IdempotencyKey> key_;  // while it can be found in the table
+  std::optional<IdempotencyKey> key_;  // while the cache can find it
   std::vector<std::shared_ptr<Subscriber>> readers_;
   absl::Time deadline_ = absl::InfinitePast();
 
-  // From Submit on, constant; what the engine and the encoders call comes after.
+  // Constant from Submit on; the engine and the encoders call only after that.
   std::optional<ResolvedGeneration> resolved_;
   GenerationFacts facts_;
   absl::Time accepted_at_;
   std::optional<JobId> job_;
 
-  AdmissionTicket ticket_;     // for the readers; each holds its own copy
+  AdmissionTicket ticket_;     // each subscriber holds a copy
   std::vector<int> progress_;  // evaluations done, by image
   std::vector<bool> has_image_;
   std::vector<bool> encoding_preview_;
@@ -127,7 +128,7 @@ class Generation final : public OutputSink, public std::enable_shared_from_this<
   std::vector<SharedEvent> told_;
   size_t told_bytes_ = 0;
   bool completed_ = false;  // ended with OK
-  bool over_ = false;       // ended in any way: what is still said is of no interest
+  bool over_ = false;       // ended in any way: later events are ignored
 };
 
 }  // namespace skipstream

@@ -11,7 +11,7 @@
 namespace skipstream {
 namespace {
 
-// Of an entry and of an event, beside what the messages say themselves.
+// Bytes of an entry and of an event, beside the bytes of the messages.
 constexpr size_t kEntryBytes = 512;
 constexpr size_t kEventBytes = 128;
 

@@ -1,5 +1,4 @@
-// What is known by the ids of requests: generations that run, and results that are kept for a
-// while.
+// Finds generations and kept results by the ids of their requests.
 #ifndef SKIPSTREAM_SERVER_GENERATION_IDEMPOTENCY_CACHE_H_
 #define SKIPSTREAM_SERVER_GENERATION_IDEMPOTENCY_CACHE_H_
 
@@ -25,46 +24,49 @@ namespace skipstream {
 
 class Generation;
 
-// What a generation that ended with OK told its readers, progress and previews left out.
+// Holds the events that a generation ended with OK has published, progress and previews left out.
 struct FinishedGeneration {
   GenerationFacts facts;
   std::vector<SharedEvent> events;  // accepted, images, completed
 };
 
-// Thread-safe. Calls nobody back and takes no other lock, so it may be called under any.
+// Maps request ids to running generations and kept results. Thread-safe. Calls no other object and
+// takes no other lock, so it may be called under any.
 //
-// Results leave when their time is up, which is noticed at the next call, and before that the
-// oldest first, when a new one needs the room. A result that is still being read counts until the
-// last reader has let it go; one that does not fit beside those is not kept.
+// Results leave when their time is up, which is noticed at the next call. Before that the oldest
+// leave first, when a new one needs the room. A result that is still being read counts until its
+// last subscriber has released it; one that does not fit beside those is not kept.
 class IdempotencyCache {
  public:
   struct Options {
-    // Of all kept results; 0: none is kept.
+    // Bound of all kept results; 0: none is kept.
     size_t max_bytes = size_t{64} << 20;
     size_t max_results = 4096;
-    // How long a result is kept after it was finished. 0: none is kept.
+    // Time that a result is kept after it was finished. 0: none is kept.
     absl::Duration keep = absl::Seconds(120);
   };
 
-  // `clock` and `bytes` (of kept results) outlive the table and every result.
+  // `clock` and `bytes` (the gauge of kept results) outlive the cache and every result.
   IdempotencyCache(const Options& options, const Clock& clock, prometheus::Gauge& bytes);
   ~IdempotencyCache();
 
-  // At most one of the two is set. Neither: the id is now `fresh`'s.
+  // Holds the result of FindOrAdd(). At most one of the two is set. Neither: `fresh` has the id
+  // now.
   struct Found {
     std::shared_ptr<Generation> running;
     std::shared_ptr<const FinishedGeneration> finished;
   };
-  // Finds what an earlier call with this key started, or takes the id for `fresh`. ALREADY_EXISTS
-  // (reason REQUEST_ID_REUSED) if the id belongs to another request of the tenant;
-  // TooManySubscribersError if as many calls hold its results.
+  // Finds the generation or result of an earlier call with this key, or takes the id for `fresh`.
+  // ALREADY_EXISTS (reason REQUEST_ID_REUSED) if the id belongs to another request of the tenant;
+  // TooManySubscribersError if kMaxSubscribers calls hold its results.
   absl::StatusOr<Found> FindOrAdd(const IdempotencyKey& key,
                                   const std::shared_ptr<Generation>& fresh);
 
-  // `generation` is no longer to be found. Nothing happens if the id is not (or no longer) its own.
+  // Removes the id if it belongs to `generation`; else does nothing.
   void Forget(const IdempotencyKey& key, const Generation* generation);
 
-  // As Forget, and from now on the id is answered with `finished`, if there is room for it.
+  // Does the same as Forget(), and from now on answers the id with `finished`, if there is room for
+  // it.
   void Finish(const IdempotencyKey& key, const Generation* generation, FinishedGeneration finished);
 
  private:
@@ -80,7 +82,7 @@ class IdempotencyCache {
     size_t bytes = 0;
     absl::Time until;
   };
-  // Bytes of results that somebody holds, the table or a reader.
+  // Counts the bytes of results that the cache or a subscriber holds.
   struct Held {
     std::atomic<size_t> bytes = 0;
     prometheus::Gauge& gauge;
@@ -89,7 +91,7 @@ class IdempotencyCache {
 
   static Id IdOf(const IdempotencyKey& key) { return {key.tenant, key.request_id}; }
 
-  // The ones below need mutex_. What they drop is freed by whoever owns `garbage`, without it.
+  // Methods below need mutex_. The owner of `garbage` frees the dropped results without it.
   void DropExpired(Garbage& garbage);
   void DropOldest(Garbage& garbage);
   void Remove(const Id& id, const Generation* generation);

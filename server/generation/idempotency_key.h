@@ -1,4 +1,4 @@
-// What makes two calls tries of the same request.
+// Identifies retries: same tenant, same id, same bytes.
 #ifndef SKIPSTREAM_SERVER_GENERATION_IDEMPOTENCY_KEY_H_
 #define SKIPSTREAM_SERVER_GENERATION_IDEMPOTENCY_KEY_H_
 
@@ -11,12 +11,12 @@ namespace skipstream {
 struct IdempotencyKey {
   std::string tenant;
   std::string request_id;
-  // SHA-256 of the serialised request, 32 bytes. Requests that say the same in other
-  // words, such as a field left out and the same field set to its default, are different.
+  // SHA-256 of the serialised request, 32 bytes. Requests with the same meaning but different bytes
+  // are different, such as a field left out and the same field set to its default.
   std::string request_hash;
 };
 
-// `request_id` must be valid (request_id.h).
+// Makes the key of a request. `request_id` must be valid (request_id.h).
 IdempotencyKey MakeIdempotencyKey(const std::string& tenant, const v1::GenerateRequest& request);
 
 }  // namespace skipstream

@@ -30,7 +30,7 @@ ServedBy ServeRequest(const std::shared_ptr<const GenerateEnvironment>& environm
   // A malformed id is reported with whatever else is wrong.
   if (IsValidRequestId(request.request_id())) key = MakeIdempotencyKey(tenant->name, request);
   const auto fresh = std::make_shared<Generation>(environment, tenant, key, request_id);
-  // Before others can find it: when they had all left, it would be given up.
+  // Joins before others can find the generation: if they all left, it would be given up.
   if (fresh->Join(reader) != Generation::Joined::kYes) return {};
   while (key) {
     absl::StatusOr<IdempotencyCache::Found> found = env.generations.FindOrAdd(*key, fresh);

@@ -1,4 +1,4 @@
-// Where the reader of a request gets its events from.
+// Serves a request from a new generation, a running one or a kept result.
 #ifndef SKIPSTREAM_SERVER_GENERATION_SERVE_REQUEST_H_
 #define SKIPSTREAM_SERVER_GENERATION_SERVE_REQUEST_H_
 
@@ -14,18 +14,18 @@
 
 namespace skipstream {
 
-// At most one is set. Held while the reader reads; with a generation the reader has to leave it
-// (Generation::Leave) when it is gone.
+// Names the source of a subscriber's events; at most one is set. The call holds it while it reads;
+// it leaves a generation (Generation::Leave) when its client is gone.
 struct ServedBy {
   std::shared_ptr<Generation> generation = nullptr;
   std::shared_ptr<const FinishedGeneration> finished = nullptr;
 };
 
-// Gives `reader` all it will hear, an error included. A request with an id that `tenant` has used
-// shortly before is served by what that call started or has left; every other one starts a
-// generation of its own. The id is looked up before anything else is done: a retry is not refused
-// for the load that its own first try makes, nor because the server is draining. `request_id` is
-// what it is called if it is a new one: its own id, or one that was drawn.
+// Gives `reader` all its events, an error included. A request with an id that `tenant` has used
+// shortly before gets the events of the generation or result that this id has. Every other request
+// starts a new generation. The id is looked up before anything else is done. So a retry is refused
+// neither for the load of its own first try, nor because the server is draining. `request_id` names
+// a new request: its own id, or one that was drawn.
 ServedBy ServeRequest(const std::shared_ptr<const GenerateEnvironment>& environment,
                       const std::shared_ptr<const Tenant>& tenant, const std::string& request_id,
                       const v1::GenerateRequest& request,

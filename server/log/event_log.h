@@ -15,10 +15,11 @@ namespace skipstream {
 
 enum class LogFormat { kText, kJson };
 
-// For messages without fields. Sets the formatter of `sink`, so that every message is one line:
+// Makes a logger for messages without fields. Sets the formatter of `sink`, so that every message
+// is one line:
 //   kText  [2026-01-31 12:00:00.000] [skipstream] [info] message
 //   kJson  {"time":"2026-01-31T12:00:00.000Z","level":"info","message":"message"}
-// The text goes on in local time, as people read it; JSON is UTC.
+// Text lines are in local time, as people read them; JSON is UTC.
 std::shared_ptr<spdlog::logger> MakeLogger(spdlog::sink_ptr sink, LogFormat format,
                                            spdlog::level::level_enum level);
 
@@ -31,9 +32,8 @@ struct LogField {
 // Fields with an empty text are left out.
 using LogFields = std::vector<LogField>;
 
-// Events with fields in the same formats, one line each, whatever is in the texts: nothing a client
-// says can end a line or make a field. Needs a sink of its own, as it sets the formatter.
-// Thread-safe.
+// Logs events with fields in the same formats, one line each. No text can end a line or add a
+// field, whatever a client sends. Needs a separate sink, as it sets the formatter. Thread-safe.
 class EventLog {
  public:
   EventLog(spdlog::sink_ptr sink, LogFormat format, spdlog::level::level_enum level);

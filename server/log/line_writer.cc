@@ -117,7 +117,7 @@ void LineWriter::Run(State& state) {
     Entry entry = std::move(state.entries.front());
     state.entries.pop_front();
     state.bytes -= entry.line.size();
-    // At the end of the program, describing takes what is gone already.
+    // At the end of the program describe_gap may use objects that are gone already.
     if (entry.dropped > 0 && state.describe_gap && !state.stopping) {
       entry.line = state.describe_gap(entry.dropped);
     }

@@ -13,16 +13,16 @@
 
 namespace skipstream {
 
-// The one way of all loggers to standard error: nobody who logs waits for it (LineWriter). Lives as
-// long as the program has something to say; its end writes what waits, within a second.
+// Carries all loggers' lines to standard error: no logger waits for it (LineWriter). Lives as long
+// as the program logs; its destructor writes the waiting lines, within a second.
 class LogOutput {
  public:
   LogOutput();
 
-  // A sink for one logger. May outlive this object.
+  // Returns a sink for one logger. It may outlive this object.
   spdlog::sink_ptr NewSink() const;
 
-  // The form of the line that says how many lines were dropped. kText until it is called.
+  // Sets the form of the line that counts dropped lines. kText until it is called.
   void SetFormat(LogFormat format) { *format_ = format; }
 
   void SetOnDrop(std::function<void()> on_drop) { writer_.SetOnDrop(std::move(on_drop)); }

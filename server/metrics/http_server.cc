@@ -33,7 +33,7 @@ namespace http = boost::beast::http;
 using boost::system::error_code;
 using tcp = asio::ip::tcp;
 
-// Until the next try when the system has no descriptor or memory left for a connection.
+// Wait until the next try when the system has no descriptor or memory left for a connection.
 constexpr std::chrono::milliseconds kPause(100);
 // Read and thrown away after a refusal, so that the peer can read the response.
 constexpr size_t kMaxDiscardedBytes = size_t{1} << 20;

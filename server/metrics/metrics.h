@@ -1,9 +1,8 @@
-// Every metric family of the server in one place (docs/operations.md lists them). Built once in
-// main, injected into the objects that use them; no global registry.
+// Defines every metric family of the server (docs/operations.md lists them). Built once in main,
+// injected into the objects that use them; no global registry.
 //
-// Who counts what, so that nothing is counted twice: a family belongs to exactly one of the structs
-// below, or to ServerMetrics, which main uses, and only the layer that is handed the struct touches
-// it.
+// A family belongs to exactly one of the structs below, or to ServerMetrics, which main uses. Only
+// the layer that is handed the struct touches it, so that nothing is counted twice.
 //   EngineMetrics     the engine, on its own thread
 //   ModelMetrics      the model registry
 //   TransportMetrics  the transport
@@ -31,8 +30,8 @@
 
 namespace skipstream {
 
-// The children of one family by the values of its labels. A child is created at its first use and
-// then found in a local cache. Thread-safe; children live as long as the registry.
+// Finds the children of one family by the values of its labels. A child is created at its first use
+// and then found in a local cache. Thread-safe; children live as long as the registry.
 template <typename Metric>
 class LabelledMetric {
  public:
@@ -41,7 +40,8 @@ class LabelledMetric {
                  std::vector<double> bounds = {})
       : family_(family), names_(std::move(names)), bounds_(std::move(bounds)) {}
 
-  // One value per label name, in the order in which the family documents them.
+  // Returns the child. `values` has one value per label name, in the order in which the family
+  // documents them.
   Metric& With(const std::vector<std::string>& values) {
     std::lock_guard lock(mutex_);
     Metric*& child = children_[values];
@@ -71,13 +71,13 @@ using LabelledCounter = LabelledMetric<prometheus::Counter>;
 using LabelledGauge = LabelledMetric<prometheus::Gauge>;
 using LabelledHistogram = LabelledMetric<prometheus::Histogram>;
 
-// Touched by the engine only. Evaluations are counted in rows, the unit of cost.
+// Holds metrics of the engine. Evaluations are counted in rows, the unit of cost.
 struct EngineMetrics {
   explicit EngineMetrics(prometheus::Registry& registry);
 
   LabelledCounter images;                  // {model}: delivered to the sink
   LabelledCounter evaluations;             // {model}: rows of batches that ran, discarded ones too
-  LabelledCounter tenant_evaluations;      // {tenant}: the same rows by whose they were
+  LabelledCounter tenant_evaluations;      // {tenant}: the same rows by tenant
   LabelledCounter cancelled;               // {stage}: "waiting" or "running"; deadlines too
   prometheus::Counter& executor_failures;  // batches and read-outs
   prometheus::Histogram& queue_seconds;    // per image
@@ -86,34 +86,32 @@ struct EngineMetrics {
   prometheus::Gauge& waiting_requests;     // none of their images has a slot yet
   prometheus::Gauge& waiting_evaluations;  // rows accepted requests still need
   prometheus::Gauge& running_samples;      // from slot to delivered image
-  prometheus::Gauge& slots;                // of the executor
+  prometheus::Gauge& slots;                // number of the executor
   prometheus::Gauge& slots_in_use;
 };
 
-// Touched by the model registry only.
+// Holds metrics of the model registry.
 struct ModelMetrics {
   explicit ModelMetrics(prometheus::Registry& registry);
 
   LabelledGauge model_loaded;  // {model}: 1 while offered, 0 after it was unloaded
 };
 
-// Touched by the transport only.
+// Holds metrics of the transport.
 struct TransportMetrics {
   explicit TransportMetrics(prometheus::Registry& registry);
 
   // {model, solver, code}: every Generate call once, when it ends; code is the name of the status
-  // code
-  // ("OK", "INVALID_ARGUMENT"), solver a SolverName.
+  // code ("OK", "INVALID_ARGUMENT"), solver a SolverName.
   LabelledCounter requests;
   // {reason}: refused by the admission or the engine; the reason of its status ("QUEUE_FULL",
   // "TENANT_QUOTA", "REQUEST_TOO_LARGE", "DEADLINE_UNREACHABLE", "DRAINING") or of the
-  // authentication. Invalid requests are not counted
-  // here: requests has them by code.
+  // authentication. Invalid requests are not counted here: requests has them by code.
   LabelledCounter rejected;
-  // {how}: calls that were answered by what an earlier one with their request id started: "running"
-  // or "finished".
+  // {how}: calls that were answered from the generation of an earlier call with their request id:
+  // "running" or "finished".
   LabelledCounter retries_joined;
-  prometheus::Gauge& result_cache_bytes;  // results kept for retries, or still read by some
+  prometheus::Gauge& result_cache_bytes;  // results kept for retries, or still being sent
   prometheus::Counter& previews_dropped;
   // {model}: calls that were admitted, from arrival until end; not those that joined later
   LabelledHistogram request_duration_seconds;

@@ -12,7 +12,7 @@ struct HostAndPort {
   std::string host;  // without the brackets of an IPv6 address
   int port = 0;
 
-  // HOST:PORT, with brackets around an IPv6 address.
+  // Returns HOST:PORT, with brackets around an IPv6 address.
   std::string ToString() const;
 };
 

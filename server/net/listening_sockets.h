@@ -23,12 +23,12 @@ class ListeningSockets {
   // if one of the addresses cannot be bound.
   static absl::StatusOr<ListeningSockets> Bind(const std::string& address);
 
-  // As given to Bind(), with the port that was bound.
+  // Returns the address given to Bind(), with the port that was bound.
   const HostAndPort& address() const { return address_; }
   const std::vector<UniqueFd>& sockets() const { return sockets_; }
   std::vector<UniqueFd> Release() && { return std::move(sockets_); }
 
-  // Accepts connections from now on. Unavailable, as Bind(), if another program was faster.
+  // Accepts connections from now on. Unavailable, as for Bind(), if another program was faster.
   absl::Status Listen();
 
  private:

@@ -1,4 +1,4 @@
-// The `classes` field of a request.
+// Resolves the `classes` field of a request.
 #ifndef SKIPSTREAM_SERVER_REQUEST_CLASS_RESOLVER_H_
 #define SKIPSTREAM_SERVER_REQUEST_CLASS_RESOLVER_H_
 
@@ -12,7 +12,8 @@
 
 namespace skipstream {
 
-// One class index per seed; empty for a model without classes. Nothing if a violation was added.
+// Returns one class index per seed; empty for a model without classes. Returns nothing if a
+// violation was added.
 std::optional<std::vector<int>> ResolveClasses(
     const google::protobuf::RepeatedPtrField<v1::ClassSelector>& classes, const NetworkInfo& model,
     const std::vector<uint32_t>& seeds, Violations& violations);

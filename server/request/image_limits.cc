@@ -8,7 +8,7 @@ namespace {
 // Everything in a finished image's event but images: levels, rho, the overhead of a PNG.
 constexpr int64_t kMessageOverhead = 128 << 10;
 
-// An input image in an event: as it is, and as base64 in a PNG's text.
+// Returns the bytes that an init image takes in an event: raw, and as base64 in a PNG's text.
 int64_t CarriedBytes(int64_t init_image_bytes) {
   return init_image_bytes + (init_image_bytes + 2) / 3 * 4;
 }

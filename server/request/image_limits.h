@@ -1,4 +1,4 @@
-// How large images may be so that what carries them fits into a message.
+// Limits image sizes so that each image's message fits gRPC's limit.
 #ifndef SKIPSTREAM_SERVER_REQUEST_IMAGE_LIMITS_H_
 #define SKIPSTREAM_SERVER_REQUEST_IMAGE_LIMITS_H_
 
@@ -9,29 +9,29 @@
 
 namespace skipstream {
 
-// gRPC's default limit of a message, which clients need not raise.
+// Limits a message to gRPC's default, which clients need not raise.
 inline constexpr int64_t kClientMessageBytes = 4 << 20;
-// Bytes of an enlarged image (1024x1024 RGB).
+// Limits the bytes of an enlarged image (1024x1024 RGB).
 inline constexpr int64_t kMaxImageBytes = 3 << 20;
-// The longest request: an image of that size in any 8-bit format with a mask, and 1024 levels.
+// Limits a request. The longest valid one holds an image of that size in any 8-bit format with a
+// mask, and 1024 noise levels.
 inline constexpr int64_t kMaxRequestBytes = 5 << 20;
 
-// Raw values of one image of this model, or of a mask for it.
+// Return the bytes of the raw values of one image of this model, or of a mask for it.
 int64_t ImageBytes(const NetworkInfo& model);
 int64_t MaskBytes(const NetworkInfo& model);
 
-// The largest scale a request for this model may ask for, at least 1: a finished image with the
-// request that makes it, in which it carries `init_image_bytes` of an input image (twice, in the
-// event and in a PNG's text), has to fit into a message.
+// Returns the largest scale that a request for this model may ask for, at least 1. A finished
+// image's message has to fit, and includes the request that makes it. That request carries
+// `init_image_bytes` of an init image twice: in the event and in a PNG's text.
 int MaxScale(const NetworkInfo& model, const RequestLimits& limits, int64_t init_image_bytes = 0);
 
-// Every finished image carries the input image, so that many of them bring it back many times: how
-// many images a request with `init_image_bytes` of it may ask for, so that this stays below
-// kMaxRepeatedBytes. At least 1.
+// Returns the images that a request with `init_image_bytes` of an init image may ask for, at least
+// 1. Every finished image carries the init image; all copies together stay below kMaxRepeatedBytes.
 inline constexpr int64_t kMaxRepeatedBytes = 32 << 20;
 int64_t MaxCountWithInitImage(int64_t init_image_bytes);
 
-// Whether images fit into messages that way at scale 1.
+// Returns true if an image and its request fit into a message at scale 1.
 bool FitsIntoMessage(const NetworkInfo& model, int64_t init_image_bytes);
 
 }  // namespace skipstream

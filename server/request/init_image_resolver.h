@@ -1,4 +1,4 @@
-// The `input_image` field of a request.
+// Resolves the `input_image` field of a request.
 #ifndef SKIPSTREAM_SERVER_REQUEST_INIT_IMAGE_RESOLVER_H_
 #define SKIPSTREAM_SERVER_REQUEST_INIT_IMAGE_RESOLVER_H_
 
@@ -13,31 +13,32 @@
 
 namespace skipstream {
 
-// Where along the schedule a sample starts, above 0 and at most 1: what the input image says, 1
-// without one. 1 too if a violation was added.
+// Returns the position along the schedule at which a sample starts, above 0 and at most 1. It is
+// input_image.strength, by default 0.6, or 1 with a mask. It is 1 without an init image, with
+// explicit levels, or if a violation was added.
 double ResolveStrength(const v1::GenerateRequest& request, Violations& violations);
 
-// Both of the model's size.
+// Holds an init image and its mask, both of the model's size.
 struct ResolvedInitImage {
   Image image;
   std::optional<Image> mask;  // one channel
 
-  // As the resolved request carries it.
+  // Returns the bytes that it takes in the resolved request.
   int64_t bytes() const {
     return static_cast<int64_t>(image.data.size() + (mask ? mask->data.size() : 0));
   }
 };
 
-// Decodes image and mask. Nothing if a violation was added.
+// Decodes image and mask. Returns nothing if a violation was added.
 std::optional<ResolvedInitImage> ResolveInitImage(const v1::InputImage& image,
                                                   const NetworkInfo& model,
                                                   const RequestLimits& limits,
                                                   Violations& violations);
 
-// Adds a violation of `count` if so many images would carry `bytes` of an input image too often.
+// Adds a violation of `count` if `count` images would carry `bytes` of an init image too often.
 void CheckCountWithInitImage(int count, int64_t bytes, Violations& violations);
 
-// Raw values, no strength: explicit levels say where the sample starts.
+// Returns the field with raw values and no strength: explicit levels say where the sample starts.
 v1::InputImage ToProto(const ResolvedInitImage& image);
 
 }  // namespace skipstream

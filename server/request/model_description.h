@@ -1,4 +1,4 @@
-// What the API says about a model.
+// Describes models in messages of the API.
 #ifndef SKIPSTREAM_SERVER_REQUEST_MODEL_DESCRIPTION_H_
 #define SKIPSTREAM_SERVER_REQUEST_MODEL_DESCRIPTION_H_
 

@@ -1,4 +1,4 @@
-// Models as requests name them.
+// Validates and finds the models that requests name.
 #ifndef SKIPSTREAM_SERVER_REQUEST_MODEL_REFERENCE_H_
 #define SKIPSTREAM_SERVER_REQUEST_MODEL_REFERENCE_H_
 
@@ -13,11 +13,12 @@
 
 namespace skipstream {
 
-// OK if `name` can be the name of a model: 1 to 64 letters, digits, '.', '_' or '-', starting with
-// a letter or digit. Otherwise says what is valid.
+// Returns OK if `name` can be the name of a model: 1 to 64 letters, digits, '.', '_' or '-',
+// starting with a letter or digit. Otherwise the error says what is valid.
 absl::Status ValidateModelName(absl::string_view name);
 
-// A field that names a model, and the one beside it that pins its weights; either may be empty.
+// Holds a field that names a model, and the one beside it that pins its weights; either may be
+// empty.
 struct ModelReference {
   std::string field;  // "model"; the other one is field + "_sha256"
   std::string name;
@@ -27,8 +28,9 @@ struct ModelReference {
 // Adds a violation if the name or the digest is malformed.
 void CheckModelReference(const ModelReference& reference, Violations& violations);
 
-// NOT_FOUND (listing the names there are), or FAILED_PRECONDITION with reason MODEL_CHANGED if the
-// model has another digest. An empty name means the default model. The reference must be valid.
+// Returns the model; an empty name means the default one. NOT_FOUND (listing the known names), or
+// FAILED_PRECONDITION with reason MODEL_CHANGED if the model has another digest. The reference must
+// be valid.
 absl::StatusOr<std::shared_ptr<const LoadedModel>> FindModel(const ModelReference& reference,
                                                              const ModelRegistry& models);
 

@@ -1,4 +1,4 @@
-// What a request is called in logs and answers.
+// Validates and draws the ids that name requests in logs and answers.
 #ifndef SKIPSTREAM_SERVER_REQUEST_REQUEST_ID_H_
 #define SKIPSTREAM_SERVER_REQUEST_REQUEST_ID_H_
 
@@ -11,10 +11,11 @@ namespace skipstream {
 
 inline constexpr size_t kMaxRequestIdBytes = 128;
 
-// As clients may choose it: 1 to kMaxRequestIdBytes printable ASCII characters.
+// Returns true for an id that clients may choose: 1 to kMaxRequestIdBytes printable ASCII
+// characters.
 bool IsValidRequestId(absl::string_view id);
 
-// For a request that came without one: 128 random bits in hexadecimal. Thread-safe.
+// Draws an id for a request that came without one: 128 random bits in hexadecimal. Thread-safe.
 std::string DrawRequestId();
 
 }  // namespace skipstream

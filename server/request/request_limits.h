@@ -1,4 +1,4 @@
-// Ranges a request may use, as far as the operator sets them.
+// Holds the ranges of requests that the operator sets.
 #ifndef SKIPSTREAM_SERVER_REQUEST_REQUEST_LIMITS_H_
 #define SKIPSTREAM_SERVER_REQUEST_REQUEST_LIMITS_H_
 

@@ -108,7 +108,7 @@ v1::Priority ToProto(Priority priority) {
   return v1::PRIORITY_UNSPECIFIED;
 }
 
-// What requests may name: models.
+// Holds the models that a request names.
 struct NamedModels {
   std::shared_ptr<const LoadedModel> model;
   std::shared_ptr<const LoadedModel> guide;  // null: none named

@@ -1,4 +1,4 @@
-// Turns what a request says into what it means: every field checked, every default filled in.
+// Resolves a request: checks every field and fills in every default.
 #ifndef SKIPSTREAM_SERVER_REQUEST_REQUEST_RESOLVER_H_
 #define SKIPSTREAM_SERVER_REQUEST_REQUEST_RESOLVER_H_
 
@@ -34,34 +34,33 @@ struct ResolvedGeneration {
   int preview_every = 0;
   ImageFormat format = ImageFormat::kPng;
   int scale = 1;
-  // The same request with every default, seed, level and rho filled in, images as raw values. A
-  // fixed point: it resolves
-  // to itself, so sent again it gives the same images.
+  // The same request with every default, seed, noise level and rho filled in, images as raw values.
+  // A fixed point: it resolves to itself, so sent again it gives the same images.
   v1::GenerateRequest request;
 
-  // Rows that all images together put into batches.
+  // Returns the rows that all images together put into batches.
   int64_t rows() const { return static_cast<int64_t>(samples.size()) * plan->rows(); }
-  // Memory that the request holds while it is served, at most: its plan, the images it was given,
-  // and its results until they are read, of which no more than `max_waiting` wait.
+  // Returns an upper bound of the memory that the request holds while it is served. It counts its
+  // plan, its init image, and its unread results, at most `max_waiting` bytes.
   int64_t bytes(int64_t max_waiting) const;
-  // Evaluations of all images as users count them.
+  // Returns the evaluations of all images as users count them.
   int64_t evaluations() const { return static_cast<int64_t>(samples.size()) * plan->nfe(); }
 };
 
-// Pure but for `draw_seed`. Errors:
+// Resolves a request; pure but for `draw_seed`. Errors:
 //   INVALID_ARGUMENT     with one field violation per mistake, all of them at once
-//   NOT_FOUND            no model or guide of that name (lists those there are)
+//   NOT_FOUND            no model or guide of that name (lists the known ones)
 //   FAILED_PRECONDITION  model_sha256 is not the model's, or guide_model_sha256 not the guide's
 absl::StatusOr<ResolvedGeneration> ResolveRequest(const v1::GenerateRequest& request,
                                                   const ModelRegistry& models,
                                                   const RequestLimits& limits,
                                                   const SeedSource& draw_seed);
 
-// The resolved request that makes image `index` of `resolved` alone.
+// Returns the resolved request that makes image `index` of `resolved` alone.
 v1::GenerateRequest RequestForImage(const ResolvedGeneration& resolved, int index);
 
-// A request as protobuf JSON with the field names of the .proto, the same bytes for the same
-// request.
+// Returns a request as protobuf JSON with the field names of the .proto, the same bytes for the
+// same request.
 std::string RequestAsJson(const v1::GenerateRequest& request);
 
 v1::ImageFormat ToProto(ImageFormat format);

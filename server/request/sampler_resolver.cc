@@ -222,7 +222,7 @@ std::optional<SamplingParams> ResolveSampler(const v1::Sampler& sampler, double 
   params.final_sigma = schedule->final_sigma;
   params.network_levels = model.sigma_levels;
   params.conditioning_sigmas = *std::move(conditioning);
-  // What the solver does not read stays as it is by default, like in the resolved request.
+  // Options that the solver does not read keep their defaults, like in the resolved request.
   if (TakesChurn(*solver)) params.churn = *churn;
   params.step_noise = *step_noise;
   params.dpmpp_3m_halved_curvature = sampler.dpmpp_3m().halved_curvature();

@@ -1,4 +1,4 @@
-// The `sampler` field of a request.
+// Resolves the `sampler` field of a request.
 #ifndef SKIPSTREAM_SERVER_REQUEST_SAMPLER_RESOLVER_H_
 #define SKIPSTREAM_SERVER_REQUEST_SAMPLER_RESOLVER_H_
 
@@ -12,16 +12,16 @@
 
 namespace skipstream {
 
-// Fills in the defaults: everything in SamplingParams that the field speaks of; what else is there
-// is left as it is by default. `strength` as in ResolveSchedule. Nothing if a violation was added.
+// Fills in the defaults of all members of SamplingParams that the field covers; the others keep
+// their default values. `strength` as in ResolveSchedule. Returns nothing if a violation was added.
 std::optional<SamplingParams> ResolveSampler(const v1::Sampler& sampler, double strength,
                                              const NetworkInfo& model, const RequestLimits& limits,
                                              Violations& violations);
 
-// Network evaluations of an image, counted as users do.
+// Returns the network evaluations of an image, counted as users do.
 int NfeOf(const SamplingParams& params);
 
-// With explicit levels and every default that applies to the solver filled in.
+// Returns the field with explicit levels and every default that applies to the solver filled in.
 v1::Sampler ToProto(const SamplingParams& params);
 
 }  // namespace skipstream

@@ -1,4 +1,5 @@
-// The noise levels of a request: `sampler.nfe`, its schedule and where the last step ends.
+// Resolves the noise levels of a request: `sampler.nfe`, its schedule and the level where the last
+// step ends.
 #ifndef SKIPSTREAM_SERVER_REQUEST_SCHEDULE_RESOLVER_H_
 #define SKIPSTREAM_SERVER_REQUEST_SCHEDULE_RESOLVER_H_
 
@@ -14,7 +15,8 @@
 
 namespace skipstream {
 
-// Noise levels a request for this model may use; `min` itself is excluded when it is 0.
+// Holds the noise levels that a request for this model may use; `min` itself is excluded when it is
+// 0.
 struct SigmaRange {
   double min = 0.0;
   double max = 0.0;
@@ -29,9 +31,10 @@ struct ResolvedSchedule {
   double final_sigma = 0.0;  // where the last one ends
 };
 
-// Fills in the defaults and rounds to the model's levels if it has certain ones only. An image's
-// `strength` (above 0, at most 1) says how far up the schedule the first step starts. `solver` is
-// empty if it was not valid. Nothing if a violation was added or the solver is not known.
+// Fills in the defaults and rounds to the model's levels if it has certain ones only. An init
+// image's `strength` (above 0, at most 1) says how far up the schedule the first step starts.
+// `solver` is empty if it was not valid. Returns nothing if a violation was added or the solver is
+// not known.
 std::optional<ResolvedSchedule> ResolveSchedule(const v1::Sampler& sampler,
                                                 std::optional<Solver> solver, double strength,
                                                 const NetworkInfo& model,

@@ -218,7 +218,7 @@ std::optional<SkipTuning> ResolveSkipTuning(const v1::SkipTuning& tuning, const 
 
   absl::StatusOr<std::vector<double>> rho = ExpandDepth(resolved->depth, model.num_skips);
   if (!rho.ok()) {
-    // What a request says was checked above: this is the model file's preset.
+    // Only the model file's preset can fail here: a request's own values were checked above.
     violations.Add(
         "skip_tuning.preset",
         absl::StrCat("names a preset that does not fit its model: ", rho.status().message()));

@@ -1,4 +1,4 @@
-// The `skip_tuning` field of a request.
+// Resolves the `skip_tuning` field of a request.
 #ifndef SKIPSTREAM_SERVER_REQUEST_SKIP_TUNING_RESOLVER_H_
 #define SKIPSTREAM_SERVER_REQUEST_SKIP_TUNING_RESOLVER_H_
 
@@ -14,7 +14,7 @@ namespace skipstream {
 
 // Fills in the defaults; the depth of the result is explicit, one rho per skip, and a preset is
 // expanded. `sampler` chooses the preset's entry; null if it is not known because it was not valid.
-// Nothing if a violation was added or the sampler is needed and not there.
+// Returns nothing if a violation was added or the sampler is needed and not there.
 std::optional<SkipTuning> ResolveSkipTuning(const v1::SkipTuning& tuning, const NetworkInfo& model,
                                             const SamplingParams* sampler, Violations& violations);
 

@@ -1,4 +1,4 @@
-// Solvers as the API names them.
+// Converts solvers from and to the API's names.
 #ifndef SKIPSTREAM_SERVER_REQUEST_SOLVER_NAMES_H_
 #define SKIPSTREAM_SERVER_REQUEST_SOLVER_NAMES_H_
 
@@ -11,12 +11,13 @@
 namespace skipstream {
 
 v1::Solver ToProto(Solver solver);
-// Unspecified is the default, heun. Nothing for a value this build does not know.
+// Returns heun, the default, for the unspecified value. Returns nothing for a value this build does
+// not know.
 std::optional<Solver> FromProto(v1::Solver solver);
 
-// "SOLVER_HEUN".
+// Returns the name in the API, e.g. "SOLVER_HEUN".
 const std::string& ApiName(Solver solver);
-// All of them, for messages: "SOLVER_EULER, SOLVER_HEUN, ... or SOLVER_CONSISTENCY".
+// Returns all names, for messages: "SOLVER_EULER, SOLVER_HEUN, ... or SOLVER_CONSISTENCY".
 std::string SolverChoices();
 
 }  // namespace skipstream

@@ -1,4 +1,4 @@
-// Collects everything that is wrong with a request, so that the caller hears it all at once.
+// Collects all mistakes of a request, so that the caller gets them all at once.
 #ifndef SKIPSTREAM_SERVER_REQUEST_VIOLATIONS_H_
 #define SKIPSTREAM_SERVER_REQUEST_VIOLATIONS_H_
 
@@ -17,16 +17,16 @@ class Message;
 
 namespace skipstream {
 
-// Longest name (model, class, preset, file) a request may carry.
+// Limits the name (model, class, preset, file) that a request may carry.
 inline constexpr size_t kMaxNameBytes = 256;
 
-// `text` in quotes, escaped, cut to a length fit for a message.
+// Returns `text` in quotes, escaped, cut to a length fit for a message.
 std::string Quoted(absl::string_view text);
 
 class Violations {
  public:
-  // `field` is a path in the request ("sampler.nfe", "seeds[3]"); `description` says what would be
-  // valid. Only the first kMaxReported are kept; the rest are counted.
+  // Adds a violation. `field` is a path in the request ("sampler.nfe", "seeds[3]"); `description`
+  // says what would be valid. Only the first kMaxReported are kept; the rest are counted.
   void Add(std::string field, std::string description);
 
   // Each returns true if the value is valid and adds a violation if it is not. `note` is appended
@@ -38,15 +38,15 @@ class Violations {
                   absl::string_view note = "");
   bool CheckName(std::string field, absl::string_view name);
 
-  // Refuses fields this build does not know, in `message` and everything inside it: to ignore them
-  // would be to do something else than was asked.
+  // Refuses fields that this build does not know, in `message` and everything inside it: ignoring
+  // them would do something else than was asked.
   void CheckNoUnknownFields(const google::protobuf::Message& message, const std::string& path = "");
 
   bool empty() const { return kept_.empty(); }
-  // False when a further violation would only be counted.
+  // Returns false when a further violation would only be counted.
   bool HasRoom() const { return kept_.size() < kMaxReported; }
 
-  // InvalidArgument with details. Not empty.
+  // Returns InvalidArgument with details. Needs at least one violation.
   absl::Status ToStatus() const;
 
  private:

@@ -13,11 +13,11 @@
 
 namespace skipstream {
 
-// Finds out who calls and whether they may; every method asks it first. Counts and logs refusals,
-// at most ten lines in ten seconds. Thread-safe.
+// Identifies the caller of a call and checks their rights; every method asks it first. Counts and
+// logs refusals, at most ten lines in ten seconds. Thread-safe.
 class CallAuthorizer {
  public:
-  // All of it outlives the authorizer.
+  // Everything passed in outlives the authorizer.
   CallAuthorizer(const Authenticator& authenticator, const Clock& clock, TransportMetrics& metrics,
                  const EventLog& log)
       : authenticator_(authenticator), clock_(clock), metrics_(metrics), log_(log) {}

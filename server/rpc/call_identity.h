@@ -1,4 +1,4 @@
-// What is known of a call before its request is resolved: who calls, and what to call it in logs.
+// Identifies a call before its request is resolved: its caller, and its id and trace in logs.
 #ifndef SKIPSTREAM_SERVER_RPC_CALL_IDENTITY_H_
 #define SKIPSTREAM_SERVER_RPC_CALL_IDENTITY_H_
 
@@ -21,12 +21,12 @@ struct CallIdentity {
   std::optional<TraceContext> trace;
 };
 
-// Of a call whose request says `request_id`, which may be empty or nothing valid. Sends id and
-// trace back in the initial metadata.
+// Identifies a call whose request has the id `request_id`, which may be empty or invalid. Sends id
+// and trace back in the initial metadata.
 CallIdentity IdentifyCall(grpc::CallbackServerContext& context, Caller caller,
                           const std::string& request_id);
 
-// request_id, traceparent, trace_id, tenant.
+// Returns the fields request_id, traceparent, trace_id, tenant.
 LogFields IdentityFields(const CallIdentity& identity);
 
 }  // namespace skipstream

@@ -13,17 +13,16 @@ namespace skipstream {
 
 // Gives each call to its method when its headers have arrived, before its message is read. Methods
 // that gRPC's generated services declare as unary or server streaming get the call only once their
-// message is whole in memory, also from callers who may not call at all. On the wire nothing
-// differs.
+// message is whole in memory, also from callers without rights. On the wire nothing differs.
 class CallRouter final : public grpc::CallbackGenericService {
  public:
   // Returns the reactor of a new call, which deletes itself when it is done. Must not block.
   using Method = std::function<grpc::ServerGenericBidiReactor*(grpc::CallbackServerContext*)>;
 
-  // `path` is "/package.Service/Method". Only before the server starts.
+  // Adds a method. `path` is "/package.Service/Method". Only before the server starts.
   void Add(const std::string& path, Method method) { methods_[path] = std::move(method); }
 
-  // Calls of unknown methods end with UNIMPLEMENTED.
+  // Ends calls of unknown methods with UNIMPLEMENTED.
   grpc::ServerGenericBidiReactor* CreateReactor(
       grpc::GenericCallbackServerContext* context) override;
 

@@ -20,11 +20,12 @@
 namespace skipstream {
 namespace {
 
-// No call takes as long; and a time so far away could not be told in nanoseconds.
+// Stands for no deadline: no call takes as long, and nanoseconds cannot hold a time much farther
+// away.
 constexpr absl::Duration kNoDeadline = absl::Hours(24 * 365 * 100);
 
-// On `clock`. gRPC's deadline is on a clock of gRPC's, from which only the time that is left is
-// taken.
+// Returns the deadline on `clock`. gRPC's deadline is on another clock, from which only the time
+// left is taken.
 absl::Time DeadlineOf(const grpc::CallbackServerContext& context, const Clock& clock) {
   const gpr_timespec deadline = context.raw_deadline();
   const gpr_timespec left = gpr_time_sub(deadline, gpr_now(deadline.clock_type));
@@ -32,7 +33,8 @@ absl::Time DeadlineOf(const grpc::CallbackServerContext& context, const Clock& c
   return duration > kNoDeadline ? absl::InfiniteFuture() : clock.Now() + duration;
 }
 
-// gRPC's side of the call. It is gone after OnDone, while the reader may be known for longer.
+// Implements gRPC's side of the call. It is gone after OnDone, while the subscriber may live
+// longer.
 class GenerateReactor final : public RequestReactor, public EventStream {
  public:
   GenerateReactor(std::shared_ptr<const GenerateEnvironment> environment,
@@ -106,7 +108,7 @@ class GenerateReactor final : public RequestReactor, public EventStream {
     LeaveGeneration();
   }
   void Refuse(const absl::Status& status) override {
-    // A call that is being served ends through its reader, which ends it once.
+    // A call that is being served ends through its subscriber, which ends it once.
     if (const auto reader = Reader()) return reader->Fail(status);
     CountUnresolvedCall(*env_, status);
     order().Finish();

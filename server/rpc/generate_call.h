@@ -21,7 +21,7 @@ grpc::ServerGenericBidiReactor* StartGenerateCall(
     Caller caller);
 
 // Counts a Generate call that ended with `status` before its request was known. It is not logged:
-// anybody who reaches the port could fill the log with calls that mean nothing.
+// any client that reaches the port could fill the log with calls that mean nothing.
 void CountUnresolvedCall(const GenerateEnvironment& environment, const absl::Status& status);
 
 }  // namespace skipstream

@@ -12,8 +12,9 @@
 
 namespace skipstream {
 
-// Serves skipstream.v1.ImageGeneration on gRPC's threads; nothing here blocks. A caller is known
-// before the message of the call is read, and how much a message holds before it is parsed.
+// Serves skipstream.v1.ImageGeneration on gRPC's threads; nothing here blocks. The caller is
+// identified before the message of the call is read, and the message's values are counted before it
+// is parsed.
 class ImageGenerationService {
  public:
   // `authorizer` outlives the service.

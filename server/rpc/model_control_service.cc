@@ -60,8 +60,8 @@ ModelControlService::ModelControlService(const Options& options, Executor& execu
                                          ModelRegistry& models, const CallAuthorizer& authorizer,
                                          const EventLog& log)
     : options_(options), executor_(executor), models_(models), authorizer_(authorizer), log_(log) {
-  // A thread has a priority of its own on Linux, and threads it starts inherit it. Where it cannot
-  // be changed, loading takes its share as everybody does.
+  // A thread on Linux has its own priority, which threads that it starts inherit. Where it cannot
+  // be changed, loading competes with the other threads on equal terms.
   loader_.Submit([] { setpriority(PRIO_PROCESS, /*who: this thread*/ 0, kLoaderNiceness); });
 }
 
@@ -143,7 +143,7 @@ absl::StatusOr<v1::LoadResponse> ModelControlService::LoadModel(const v1::LoadRe
   if (!model.ok()) {
     const bool bad_file =
         absl::IsInvalidArgument(model.status()) || absl::IsUnimplemented(model.status());
-    // Where the server keeps its files is not the client's business.
+    // Clients must not see where the server keeps its files.
     const std::string message = absl::StrReplaceAll(
         model.status().message(), {{file->path(), request.file()}, {file->real_directory(), ""}});
     if (!bad_file) return absl::Status(model.status().code(), message);

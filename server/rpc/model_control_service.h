@@ -17,15 +17,15 @@
 namespace skipstream {
 
 // Serves skipstream.v1.ModelControl, as ImageGenerationService does its service. Files are read on
-// a thread of its own, one after the other: gRPC's threads never wait for a disk, and of two loads
-// of one name one comes first. Nothing is offered before its file was verified. Everything passed
-// in outlives the service.
+// a separate thread, one after the other: gRPC's threads never wait for a disk, and of two loads of
+// one name one comes first. Nothing is offered before its file was verified. Everything passed in
+// outlives the service.
 class ModelControlService {
  public:
   struct Options {
-    // A call ends if its message is not whole by then.
+    // A call ends if its message is not whole after this time.
     absl::Duration request_timeout = absl::InfiniteDuration();
-    // Otherwise every call is PERMISSION_DENIED. If so, callers need the right "control".
+    // False: every call is PERMISSION_DENIED. True: callers need the right "control".
     bool enabled = false;
     std::string model_dir;  // the only directory files are loaded from
   };
@@ -37,10 +37,10 @@ class ModelControlService {
   void AddTo(CallRouter& router);
 
  private:
-  // Who calls, if they may.
+  // Returns the caller if they have the right.
   absl::StatusOr<Caller> Enter(const grpc::CallbackServerContext& context,
                                const char* method) const;
-  // How an operation of this tenant ended.
+  // Logs the outcome of an operation of this tenant.
   void Log(const char* operation, const std::string& tenant, const std::string& file,
            const std::string& name, const absl::Status& status) const;
   absl::StatusOr<v1::LoadResponse> LoadModel(const v1::LoadRequest& request);

@@ -1,4 +1,4 @@
-// What the health service answers.
+// Sets the answers of the health service.
 #ifndef SKIPSTREAM_SERVER_RPC_READINESS_H_
 #define SKIPSTREAM_SERVER_RPC_READINESS_H_
 
@@ -10,15 +10,15 @@
 
 namespace skipstream {
 
-// Service names of grpc.health.v1: "" and "liveness" are SERVING while the process works;
-// "readiness" and "skipstream.v1.ImageGeneration" only while the engine is healthy and nobody
-// drains. Thread-safe.
+// Answers for the service names of grpc.health.v1. "" and "liveness" are SERVING while the process
+// works; "readiness" and "skipstream.v1.ImageGeneration" only while the engine is healthy and the
+// server does not drain. Thread-safe.
 class Readiness {
  public:
-  // `gauge` outlives this object: 1 while ready.
+  // `gauge` outlives this object; it is 1 while ready.
   explicit Readiness(prometheus::Gauge& gauge) : gauge_(gauge) {}
 
-  // From now on `service` is told, until Detach().
+  // Publishes every change to `service` from now on, until Detach().
   void Attach(grpc::HealthCheckServiceInterface* service, bool engine_healthy);
   void Detach();
 

@@ -35,7 +35,7 @@ class RequestReactor : public grpc::ServerGenericBidiReactor {
   // Ends a call that has no request or whose request cannot be handled, unless it has ended.
   virtual void Refuse(const absl::Status& status) = 0;
 
-  // Waits until nothing of this class is running any more.
+  // Waits until no method of this class is running any more.
   void StopReading() { watchdog_->Stop(); }
 
   CallbackOrder& order() { return order_; }
@@ -44,7 +44,7 @@ class RequestReactor : public grpc::ServerGenericBidiReactor {
   void OnReadDone(bool ok) final;
 
   const std::shared_ptr<WriteWatchdog> watchdog_;
-  std::atomic<bool> decided_ = false;  // by the message or by the time-out
+  std::atomic<bool> decided_ = false;  // set by the message or by the time-out
   grpc::ByteBuffer request_;
   CallbackOrder order_;
 };

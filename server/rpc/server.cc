@@ -29,20 +29,20 @@ namespace skipstream {
 namespace {
 
 constexpr int kMaxStreamsPerConnection = 1024;
-// Threads that gRPC may start for one server. Its callbacks need about as many as there are cores.
+// Limits the threads that gRPC starts for one server. Its callbacks need about one per core.
 constexpr int kMaxTransportThreads = 1024;
 // A dead client is noticed after half a minute of silence, also while it waits for its turn or has
 // no call at all.
 constexpr int kKeepaliveTimeMs = 20'000;
 constexpr int kKeepaliveTimeoutMs = 10'000;
-// Clients may ping as often as that without being taken for an attack.
+// Clients may ping at this interval without being taken for an attack.
 constexpr int kMinClientPingIntervalMs = 5'000;
 // All metadata of a call together, tokens and traces included; more is RESOURCE_EXHAUSTED.
 constexpr int kMaxMetadataBytes = 8 << 10;
-// Whoever connects has to finish HTTP/2 and TLS greetings in this time.
+// Limits the time in which a connection has to finish its HTTP/2 and TLS handshakes.
 constexpr int kHandshakeTimeoutMs = 20'000;
-// When the server goes: until calls that never end by themselves (health watches, reflection) are
-// cut off, and with them whatever has just arrived and is not refused yet.
+// Seconds from the server's end until calls that never end by themselves (health watches,
+// reflection) are cut off. Calls that have just arrived and are not refused yet are cut off too.
 constexpr int kCancelGraceSeconds = 1;
 
 }  // namespace
@@ -165,8 +165,9 @@ Server::~Server() = default;
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options,
                                                       ListeningSockets sockets,
                                                       const Dependencies& dependencies) {
-  // Protobuf would write a line for every message with text that is no UTF-8: whoever reaches the
-  // port could fill the log. Such a call is refused like any other bytes that are no request.
+  // Protobuf would write a line for every message with text that is no UTF-8: any client that
+  // reaches the port could fill the log. Such a call is refused like any other bytes that are no
+  // request.
   google::protobuf::SetLogHandler(nullptr);
   auto impl = std::make_unique<Impl>(options, dependencies);
   if (absl::Status status = impl->Listen(options, std::move(sockets)); !status.ok()) return status;

@@ -1,4 +1,4 @@
-// The gRPC server: services, health, reflection, drain. Free of gRPC's headers.
+// Runs the gRPC server: services, health, reflection, drain. Free of gRPC's headers.
 #ifndef SKIPSTREAM_SERVER_RPC_SERVER_H_
 #define SKIPSTREAM_SERVER_RPC_SERVER_H_
 
@@ -27,34 +27,34 @@ namespace skipstream {
 // Serves from Start() until it is destroyed. A drain, in this order:
 //   BeginDrain()       not ready; new Generate calls are UNAVAILABLE (reason DRAINING)
 //   WaitForCalls()     accepted calls, queued or running, go on to their end
-//   destroy            what is left is cancelled
+//   destroy            the remaining calls are cancelled
 // All methods are thread-safe.
 class Server {
  public:
   struct Options {
-    std::string version;  // as told to clients and written into images
+    std::string version;  // sent to clients and written into images
     RequestLimits limits = {};
     // Connections beyond are closed at once.
     int max_connections = 16'384;
     int encode_threads = 1;
-    // Per call: finished events that wait for a slow reader. Past it the call is
+    // Bound of the finished events that wait for a slow client, per call. Past it the call is
     // RESOURCE_EXHAUSTED.
     size_t max_outbox_bytes = size_t{64} << 20;
     // Memory that gRPC may hold for requests that are still arriving and for answers not yet sent.
     // Past it, connections are reset.
     size_t max_transport_bytes = size_t{256} << 20;
-    // A call whose request is not whole so long after its headers ends with DEADLINE_EXCEEDED.
+    // A call whose request is not whole this long after its headers ends with DEADLINE_EXCEEDED.
     absl::Duration request_timeout = absl::Seconds(60);
-    // Results that are kept for retries.
+    // Bounds of the results that are kept for retries.
     IdempotencyCache::Options results = {};
-    // A reader that takes nothing for so long has its call cancelled.
+    // A client that takes nothing for this long has its call cancelled.
     absl::Duration write_timeout = absl::Seconds(60);
     bool enable_model_control = false;
     std::string model_dir = {};
-    // Only without tokens: it is a service of gRPC's own that would ask for none.
+    // Used without tokens only: it is gRPC's own kind of service and asks for none.
     bool reflection = true;
   };
-  // All of it outlives the server. `models` holds at least one.
+  // Holds objects that outlive the server. `models` holds at least one.
   struct Dependencies {
     Executor& executor;
     EngineThread& engine;
@@ -78,7 +78,8 @@ class Server {
   int port() const;
 
   void BeginDrain();
-  // Blocks until every accepted call has ended or `timeout` has passed; returns how many have not.
+  // Blocks until every accepted call has ended or `timeout` has passed; returns the number of calls
+  // left.
   int WaitForCalls(absl::Duration timeout);
 
  private:

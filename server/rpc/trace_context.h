@@ -1,4 +1,4 @@
-// W3C Trace Context, level 1: which trace a call belongs to.
+// Parses W3C Trace Context, level 1: the trace that a call belongs to.
 #ifndef SKIPSTREAM_SERVER_RPC_TRACE_CONTEXT_H_
 #define SKIPSTREAM_SERVER_RPC_TRACE_CONTEXT_H_
 
@@ -16,8 +16,8 @@ struct TraceContext {
   std::string trace_id;     // 32 hexadecimal digits
 };
 
-// Nothing unless `traceparent` is valid to the letter; what a later version says beyond version 00
-// is left out, as the standard asks.
+// Returns nothing unless `traceparent` is valid to the letter. Parts that a later version adds to
+// version 00 are left out, as the standard asks.
 std::optional<TraceContext> ParseTraceparent(absl::string_view traceparent);
 
 }  // namespace skipstream

@@ -21,7 +21,7 @@ absl::StatusOr<grpc::ByteBuffer> SerializedResult(const absl::StatusOr<Response>
   return Serialized(*result);
 }
 
-// Handles a unary call whose request is a name or two. Refuses callers who may not call without
+// Handles a unary call whose request is a name or two. Refuses callers without the right, without
 // reading their message. `handle(caller, request, done)` calls `done` once, with SerializedResult.
 template <typename Request, typename Handle>
 grpc::ServerGenericBidiReactor* HandleUnary(absl::StatusOr<Caller> caller, absl::Duration timeout,

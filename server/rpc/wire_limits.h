@@ -1,4 +1,4 @@
-// What a message may cost before anything of it is read.
+// Limits the memory that a message takes before any of its fields is read.
 #ifndef SKIPSTREAM_SERVER_RPC_WIRE_LIMITS_H_
 #define SKIPSTREAM_SERVER_RPC_WIRE_LIMITS_H_
 
@@ -15,20 +15,20 @@ class Message;
 
 namespace skipstream {
 
-// A field on the wire may be two bytes and an object of fifty in memory, so that a message within
-// the limit of bytes could still take many times as much. What bounds memory is the number of
-// values: fields, elements of packed lists, fields of fields. The longest valid request has fewer
-// than half of this: 1024 classes (two each), 1024 seeds, two lists of 1025 noise levels.
+// Limits the values of a request: fields, elements of packed lists, fields of fields. A field may
+// be two bytes on the wire and an object of fifty in memory, so a limit of bytes alone would not
+// bound the memory. The longest valid request has fewer than half of this: 1024 classes (two each),
+// 1024 seeds, two lists of 1025 noise levels.
 inline constexpr int64_t kMaxRequestValues = 16'384;
 
-// Bytes of a request that is a name or two.
+// Limits the bytes of a request that is a name or two.
 inline constexpr size_t kMaxQueryBytes = 64 << 10;
 
 // Parses `buffer` into `message`, which is empty. Nothing is allocated for a message that is larger
 // than `max_bytes` (RESOURCE_EXHAUSTED, as gRPC says it) or has more than kMaxRequestValues values
-// (INVALID_ARGUMENT, reason TOO_MANY_VALUES), and nothing is kept of one that is not well-formed
-// (INVALID_ARGUMENT). A buffer that is not valid is INVALID_ARGUMENT too: that of a call which
-// ended without a whole message. One without bytes is a message without fields.
+// (INVALID_ARGUMENT, reason TOO_MANY_VALUES). Nothing is kept of one that is not well-formed
+// (INVALID_ARGUMENT). An invalid buffer, that of a call which ended without a whole message, is
+// INVALID_ARGUMENT too. A buffer without bytes is a message without fields.
 absl::Status ParseBounded(const grpc::ByteBuffer& buffer, size_t max_bytes,
                           google::protobuf::Message& message);
 

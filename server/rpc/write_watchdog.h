@@ -1,4 +1,4 @@
-// Notices a transfer that does not end: a reader that has stopped reading, a request that does not
+// Detects a transfer that does not end: a client that has stopped reading, a request that does not
 // come.
 #ifndef SKIPSTREAM_SERVER_RPC_WRITE_WATCHDOG_H_
 #define SKIPSTREAM_SERVER_RPC_WRITE_WATCHDOG_H_
@@ -15,20 +15,21 @@
 
 namespace skipstream {
 
-// A peer that answers pings but takes nothing would keep its call, and what the call holds of the
-// server's bounds, for ever: gRPC waits for it. Thread-safe; owned by shared pointers only.
+// Ends stalled writes. A peer that answers pings but takes nothing would keep its call, and the
+// call's share of the server's bounds, for ever: gRPC waits for it. Thread-safe; owned by shared
+// pointers only.
 class WriteWatchdog : public std::enable_shared_from_this<WriteWatchdog> {
  public:
-  // `give_up` is called, on a thread of gRPC, when a write has been under way for `timeout`. It
-  // must not call back.
+  // Calls `give_up`, on a thread of gRPC, when a write has been under way for `timeout`. It must
+  // not call back.
   WriteWatchdog(absl::Duration timeout, std::function<void()> give_up)
       : timeout_(timeout), give_up_(std::move(give_up)) {}
 
-  // One write at a time.
+  // Mark the begin and the end of a write; one at a time.
   void WriteStarted();
   void WriteEnded();
 
-  // Once this has returned, `give_up` is not called any more.
+  // Stops: once this has returned, `give_up` is not called any more.
   void Stop();
 
  private:
@@ -39,9 +40,9 @@ class WriteWatchdog : public std::enable_shared_from_this<WriteWatchdog> {
   const absl::Duration timeout_;
   const std::function<void()> give_up_;
   std::mutex mutex_;
-  std::optional<absl::Time> started_;  // the write under way
-  // Set while there is something to wait for, and on for up to `timeout_`: not once for every
-  // write.
+  std::optional<absl::Time> started_;  // time of the write under way
+  // Set while there is something to wait for, and on for up to `timeout_`, so that it is not set
+  // for every write.
   std::unique_ptr<grpc::Alarm> alarm_;
   bool stopped_ = false;
 };

@@ -1,4 +1,4 @@
-// Who calls, and what they may do.
+// Identifies callers and their rights.
 #ifndef SKIPSTREAM_SERVER_SECURITY_AUTHENTICATOR_H_
 #define SKIPSTREAM_SERVER_SECURITY_AUTHENTICATOR_H_
 
@@ -15,23 +15,23 @@ namespace skipstream {
 
 enum class Right { kAny, kGenerate, kControl };
 
-// Takes the token of a call ("authorization: Bearer TOKEN") for the caller it was given to.
-// Thread-safe; a call is decided by the entries that are in force when it arrives.
+// Maps the token of a call ("authorization: Bearer TOKEN") to its caller. Thread-safe; a call is
+// decided by the entries that are in force when it arrives.
 class Authenticator {
  public:
-  // For servers without --auth_file: everybody is the tenant "default" and has every right.
+  // Serves without --auth_file: every caller is the tenant "default" and has every right.
   Authenticator();
   explicit Authenticator(std::vector<TokenEntry> entries);
 
   bool is_open() const { return open_; }
 
-  // The new entries are in force for calls that arrive from now on. A tenant that has not changed
+  // Puts new entries in force for calls that arrive from now on. A tenant that has not changed
   // stays the same object.
   void Replace(std::vector<TokenEntry> entries);
 
-  // `authorization` are all metadata values of that name. UNAUTHENTICATED with reason NO_TOKEN or
-  // BAD_TOKEN; PERMISSION_DENIED with reason NO_RIGHT. No error holds any part of what was given.
-  // How long it takes tells nothing about the tokens that exist, but how many they are.
+  // Returns the caller. `authorization` are all metadata values of that name. UNAUTHENTICATED with
+  // reason NO_TOKEN or BAD_TOKEN; PERMISSION_DENIED with reason NO_RIGHT. No error holds any part
+  // of the given token. The time it takes depends on the number of tokens, not on their values.
   absl::StatusOr<Caller> Authenticate(const std::vector<std::string>& authorization,
                                       Right needed) const;
 

@@ -1,4 +1,4 @@
-// The files that say who may connect and do what, loaded and kept up to date.
+// Loads the files that control access, and keeps them up to date.
 #ifndef SKIPSTREAM_SERVER_SECURITY_SECURITY_H_
 #define SKIPSTREAM_SERVER_SECURITY_SECURITY_H_
 
@@ -17,7 +17,7 @@ namespace skipstream {
 class Security {
  public:
   struct Options {
-    // Empty: without. Errors and the log call these by the flags' names.
+    // Paths; empty: without. Errors and the log call these by the flags' names.
     std::string tls_cert;
     std::string tls_key;
     std::string tls_client_ca;
@@ -25,15 +25,16 @@ class Security {
     absl::Duration reload_interval = absl::Seconds(5);
   };
 
-  // Files that change later are taken over within the interval if they are good; until then what
-  // was in force stays, and the log says why. `log` outlives the result. Errors name the flag.
+  // Loads the files. Files that change later are taken over within the interval if they are valid;
+  // else the previous contents stay in force, and the log says why. `log` outlives the result.
+  // Errors name the flag.
   static absl::StatusOr<std::unique_ptr<Security>> Load(const Options& options,
                                                         const EventLog& log);
 
   const Authenticator& authenticator() const { return *authenticator_; }
   TlsIdentity* tls() { return tls_.get(); }  // null: no TLS
 
-  // Looks at the files now instead of at the end of the interval, on a thread of its own.
+  // Reads the files now instead of at the end of the interval, on the watcher's thread.
   void ReloadSoon() { watcher_->CheckSoon(); }
 
  private:

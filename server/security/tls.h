@@ -1,4 +1,4 @@
-// TLS with certificates that can be replaced while the server runs.
+// Encrypts connections with certificates that can be replaced while the server runs.
 #ifndef SKIPSTREAM_SERVER_SECURITY_TLS_H_
 #define SKIPSTREAM_SERVER_SECURITY_TLS_H_
 
@@ -18,29 +18,29 @@ class ServerCredentials;
 
 namespace skipstream {
 
-// PEM.
+// Holds the files' contents in PEM.
 struct TlsFiles {
   std::string certificate_chain;  // the server's own first
   std::string private_key;        // of that certificate, without a passphrase
-  std::string client_ca = {};     // who signs clients' certificates; empty: clients need none
+  std::string client_ca = {};     // CA of clients' certificates; empty: clients need none
 };
 
-// What connections are encrypted with. Thread-safe.
+// Holds the certificate, key and client CA that connections use. Thread-safe.
 class TlsIdentity {
  public:
-  // InvalidArgument, as Replace.
+  // Creates the identity. InvalidArgument as for Replace().
   static absl::StatusOr<std::unique_ptr<TlsIdentity>> Create(const TlsFiles& files);
 
-  // For connections made from now on; those that are open go on. InvalidArgument, and nothing
-  // changes, if a file is not PEM, or the key does not belong to the certificate, or OpenSSL takes
-  // one of them for too weak. `files` have a client_ca if and only if the first ones had. No error
-  // holds anything of a key.
+  // Replaces the files for connections made from now on; open ones go on. InvalidArgument, and
+  // nothing changes, if a file is not PEM, the key does not belong to the certificate, or OpenSSL
+  // rejects one of them as too weak. `files` have a client_ca if and only if the first ones had. No
+  // error holds any part of a key.
   absl::Status Replace(const TlsFiles& files);
 
-  // When the certificate in force expires.
+  // Returns the time at which the certificate in force expires.
   absl::Time expires() const;
 
-  // For one port of a server. Both the result and this object outlive the server.
+  // Makes credentials for one port of a server. Both the result and this object outlive the server.
   std::shared_ptr<grpc::ServerCredentials> MakeCredentials();
 
  private:

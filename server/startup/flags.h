@@ -1,4 +1,4 @@
-// What the operator of a server decides.
+// Defines the server's flags.
 #ifndef SKIPSTREAM_SERVER_STARTUP_FLAGS_H_
 #define SKIPSTREAM_SERVER_STARTUP_FLAGS_H_
 
@@ -22,11 +22,11 @@ struct Flags {
   std::string listen = "0.0.0.0:50051";
   std::string metrics_listen = "0.0.0.0:9464";
   std::vector<std::string> models = {"nouns32"};
-  std::string model_dir;  // DefineFlags says
+  std::string model_dir;  // default in DefineFlags()
   std::string device = "auto";
   int max_batch = 0;  // automatic
   int slots = 0;      // automatic
-  int threads = 1;    // as many as the host's processors (SetHostDefaults)
+  int threads = 1;    // number of the host's processors (SetHostDefaults)
   bool deterministic = false;
   Kernels kernels = Kernels::kAuto;
   std::optional<Precision> precision;
@@ -49,7 +49,7 @@ struct Flags {
   spdlog::level::level_enum log_level = spdlog::level::info;
 };
 
-// Sets the defaults that depend on the machine and its limits. Before DefineFlags.
+// Sets the defaults that depend on the machine and its limits. Called before DefineFlags.
 void SetHostDefaults(const HostLimits& limits, Flags& flags);
 
 // Registers every flag, with its environment variable and its range; parsing fills `flags`, which

@@ -90,7 +90,8 @@ std::vector<std::string> GroupDirectories(const std::string& root, const std::st
                                       controller) != hierarchy.controllers.end();
     const std::optional<std::string> group = GroupOf(cgroup, controller);
     if (!fits || !group) continue;
-    // Inside a container the group may be told from the machine's root and only a part be mounted.
+    // Inside a container the group's path may start at the machine's root and only a part be
+    // mounted.
     absl::string_view below = *group;
     if (hierarchy.mount_root != "/" && !absl::ConsumePrefix(&below, hierarchy.mount_root)) {
       below = "";

@@ -6,7 +6,7 @@
 
 namespace skipstream {
 
-// The memory and the processors that the server may use.
+// Holds the memory and the processors that the server may use.
 struct HostLimits {
   int64_t memory_bytes = 0;
   std::string memory_source;  // e.g. "cgroup memory.max"
@@ -15,28 +15,29 @@ struct HostLimits {
 };
 
 // Finds the limits of this process. The memory is the least of MemTotal and the limits of the
-// process's control groups and of all groups above them; the processors are the least of `affinity`
+// process's control groups and of all groups above them. The processors are the least of `affinity`
 // and the groups' quotas, rounded up. Both versions of control groups are understood, also side by
-// side, and also inside a container, whose own group is the root of what it sees. `root` is where
-// /proc and /sys are ("" for this machine). Without /proc: 2 GiB, and `affinity`.
+// side, and also inside a container, whose own group is the root of its view. `root` holds /proc
+// and /sys ("" for this machine). Without /proc: 2 GiB, and `affinity`.
 HostLimits FindHostLimits(int affinity, const std::string& root = "");
 
-// Processors that this process may run on (taskset, cpuset), at least 1.
+// Returns the processors that this process may run on (taskset, cpuset), at least 1.
 int AffinityOfThisProcess();
 
 // --- Shares of the memory, so that the sum fits. All in bytes, unless said otherwise. ---
 
-// For accepted requests and their results: half of what `weights` leave of the memory, at most 8
-// GiB and at least 64 MiB.
+// Returns the share of accepted requests and their results: half of the memory beside `weights`, at
+// most 8 GiB and at least 64 MiB.
 int64_t RequestBytes(const HostLimits& limits, int64_t weights);
-// For results that are kept: a 32nd of the memory, at most 64 MiB.
+// Returns the share of kept results: a 32nd of the memory, at most 64 MiB.
 int64_t ResultCacheBytes(const HostLimits& limits);
-// For images in flight: an eighth of the memory, at most 1 GiB.
+// Returns the share of images in flight: an eighth of the memory, at most 1 GiB.
 int64_t SlotBytes(const HostLimits& limits);
-// For requests that are arriving and answers that are leaving, in gRPC: an eighth, 64 to 512 MiB.
+// Returns the share of requests that are arriving and answers that are leaving, in gRPC: an eighth,
+// 64 to 512 MiB.
 int64_t TransportBytes(const HostLimits& limits);
-// Connections that a 16th of the memory holds, 256 to 16,384: one takes about 20 KiB, with TLS
-// about 85.
+// Returns the connections that a 16th of the memory holds, 256 to 16,384: one takes about 20 KiB,
+// with TLS about 85.
 int MaxConnections(const HostLimits& limits, bool tls);
 
 }  // namespace skipstream

@@ -61,7 +61,7 @@ namespace {
 
 constexpr char kModelFileEnding[] = ".safetensors";
 constexpr int kMaxAutomaticSlots = 256;
-// Of the server's bounds, for tenants that hold little.
+// Share of the server's bounds that is reserved for tenants that hold little.
 constexpr double kReservedForOthers = 0.125;
 
 struct ModelFile {
@@ -377,7 +377,7 @@ absl::Status Serve(Flags flags, const HostLimits& limits, LogOutput& log_output,
                      .tls = (*security)->tls()});
   if (!server.ok()) return server.status();
 
-  // On a thread of its own: whoever started the server may not read what it says.
+  // Written on a separate thread: the program that started the server may not read it.
   LineWriter standard_output(STDOUT_FILENO);
   standard_output.Write(addresses);
 
@@ -432,7 +432,7 @@ void KeepHangups() {
 // Starts this program again, under the same process id, with OpenMP threads that sleep between two
 // operations instead of spinning for a while. LibTorch's runtime reads that from the environment
 // when it is loaded, before main. On shared cores spinning threads hold up the ones that work; on
-// cores of their own only very small networks lose (docs/performance.md). Whoever sets either
+// dedicated cores only very small networks lose (docs/performance.md). A user who sets either
 // variable decides.
 void RestartWithSleepingThreads(char** argv) {
   constexpr char kWaitPolicy[] = "OMP_WAIT_POLICY";

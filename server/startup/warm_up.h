@@ -1,5 +1,4 @@
-// Measures what evaluations of a model cost before traffic comes, or reads what was measured
-// before.
+// Measures the time of a model's evaluations before traffic comes, or reads an earlier measurement.
 #ifndef SKIPSTREAM_SERVER_STARTUP_WARM_UP_H_
 #define SKIPSTREAM_SERVER_STARTUP_WARM_UP_H_
 
@@ -14,14 +13,14 @@
 
 namespace skipstream {
 
-// Where a profile is kept: beside the model, as NAME.profile.json.
+// Keeps a profile beside the model, as NAME.profile.json.
 class ProfileCache {
  public:
-  // `machine` says everything a profile depends on besides the model: version, device, threads. A
+  // `machine` names everything a profile depends on besides the model: version, device, threads. A
   // profile that was measured elsewhere is not used.
   ProfileCache(const std::string& model_path, std::string machine);
 
-  // Empty if there is none that fits; whatever is wrong with the file.
+  // Returns the profile; empty if there is none that fits, whatever is wrong with the file.
   std::vector<BucketTiming> Read(const LoadedModel& model, int max_batch) const;
   // Replaces the file as a whole. Unavailable if it cannot be written (a directory without rights).
   absl::Status Write(const LoadedModel& model, const std::vector<BucketTiming>& profile) const;
@@ -36,16 +35,16 @@ class ProfileCache {
 struct WarmUpResult {
   std::vector<BucketTiming> profile;
   bool from_cache = false;
-  absl::Status cached;  // how keeping a new profile went
+  absl::Status cached;  // outcome of writing a new profile
 };
 
 // Runs every batch size at least once, so that the first requests find everything prepared, and
-// gives the model's cost model its profile: the cached one, unless a size runs clearly faster now
-// (it was measured on a busy machine), else what it measures within about `budget`.
+// sets the profile of the model's cost model. It is the cached one, unless a size runs clearly
+// faster now (the cache was measured on a busy machine). Else it is measured within about `budget`.
 absl::StatusOr<WarmUpResult> WarmUpModel(Executor& executor, const LoadedModel& model,
                                          absl::Duration budget, const ProfileCache& cache);
 
-// The name of the CPU, a part of `machine`.
+// Returns the name of the CPU, a part of `machine`.
 std::string DescribeProcessor();
 
 }  // namespace skipstream

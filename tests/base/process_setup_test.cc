@@ -13,7 +13,7 @@
 namespace skipstream {
 namespace {
 
-// Each test ends in a process of its own, which exits with 0 if `good` holds.
+// Each test ends in a separate process, which exits with 0 if `good` holds.
 #define EXPECT_IN_CHILD(good) EXPECT_EXIT(_Exit((good) ? 0 : 1), testing::ExitedWithCode(0), "")
 
 bool WritingPastTheLimitOfFilesFails() {

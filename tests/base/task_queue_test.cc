@@ -17,7 +17,7 @@ class TaskQueueTest : public ::testing::Test {
     queue_.Push({.tenant = tenant, .request = &requests_[request]},
                 [this, task] { ran_.push_back(task); });
   }
-  // What is done up to the end, or that many tasks.
+  // Returns the tasks that run until the queue is empty, or the first `tasks` of them.
   std::vector<std::string> Run(int tasks = 1000) {
     ran_.clear();
     while (tasks-- > 0 && !queue_.empty()) queue_.Pop()();

@@ -18,7 +18,7 @@
 
 namespace skipstream::testing {
 
-// How one Generate call goes.
+// Scripts one Generate call.
 struct FakeAttempt {
   int images = -1;                      // delivered before the end; -1: all
   grpc::Status end = grpc::Status::OK;  // with OK, `completed` is sent
@@ -43,7 +43,7 @@ class FakeServer {
   ~FakeServer();
 
   std::string target() const;
-  // For the next calls in turn; calls beyond the script deliver everything.
+  // Scripts the next calls in turn; calls beyond the script deliver everything.
   void Script(std::vector<FakeAttempt> attempts);
   void SetServing(const std::string& health_service, bool serving);
 
@@ -52,13 +52,13 @@ class FakeServer {
   // "absent.safetensors" is not there.
   std::vector<v1::LoadRequest> loads() const;
   std::vector<std::string> unloads() const;
-  // Blocks until so many calls arrived, or delivered all the images their script allows, or were
-  // seen to be cancelled.
+  // Block until `count` calls arrived, delivered all the images their script allows, or were seen
+  // to be cancelled.
   void WaitForRequests(int count);
   void WaitForHanging(int count);
   void WaitForCancels(int count);
 
-  // Calls that run at the same time are held back until so many have come.
+  // Holds back calls until `count` of them run at the same time.
   void HoldUntilRunning(int count);
 
   struct Rgb {

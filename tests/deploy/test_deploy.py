@@ -26,7 +26,7 @@ BIN = ROOT / os.environ.get("SKIPSTREAM_BUILD_DIR", "build/release") / "bin"
 
 # Grafana fills these in before Prometheus sees a query.
 VARIABLES = {"$__rate_interval": "1m", "$__range": "30m", "$instance": ".*"}
-# What Prometheus adds to every sample that it scrapes.
+# Labels that Prometheus adds to every sample that it scrapes.
 SCRAPE_LABELS = {"instance", "job"}
 SCRAPE_METRICS = {"up"}
 

@@ -25,8 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / os.environ.get("SKIPSTREAM_BUILD_DIR", "build/release")
 MODEL = ROOT / "model" / "zoo" / "nouns32.safetensors"
 
-# How long anything may take before a test fails instead of hanging. Nothing is measured with it.
-# Programs with sanitizers in them take several times as long.
+# Seconds that anything may take before a test fails instead of hanging. Nothing is measured with
+# it. Programs with sanitizers take several times as long.
 PATIENCE = 60.0 * float(os.environ.get("SKIPSTREAM_PATIENCE", "1"))
 
 NO_RETRY = skipstream.RetryPolicy(max_attempts=1)
@@ -146,7 +146,7 @@ class Server:
         return self.process.wait(PATIENCE)
 
     def extra_output(self) -> list[str]:
-        """What stdout held after the two lines; only once the process has ended."""
+        """Output on stdout after the two lines; only once the process has ended."""
         self._reader.join()
         return [line for line in list(self._lines.queue) if line]
 
@@ -171,12 +171,12 @@ class Server:
         return 1024 * int(re.search(r"RssAnon:\s+(\d+) kB", status)[1])
 
     def cpu_seconds(self) -> float:
-        """Of all threads, in user and kernel mode, since the process began."""
+        """CPU time of all threads, in user and kernel mode, since the process began."""
         stat = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
 
     def context_switches(self) -> int:
-        """Of all threads, voluntary or not, since they began."""
+        """Context switches of all threads, voluntary or not, since they began."""
         total = 0
         for status in Path(f"/proc/{self.process.pid}/task").glob("*/status"):
             total += sum(int(n) for n in re.findall(r"ctxt_switches:\s+(\d+)", status.read_text()))

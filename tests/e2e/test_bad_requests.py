@@ -344,7 +344,7 @@ def test_garbage_is_refused_by_a_grpc_status(
     server: Server, wire: grpc.UnaryStreamMultiCallable, message: bytes
 ) -> None:
     log = server.errors()
-    # What gRPC itself answers depends on its version; the handler never sees such a message.
+    # gRPC's own answer depends on its version; the handler never sees such a message.
     assert refusal(wire, message).code() in (
         grpc.StatusCode.INTERNAL,
         grpc.StatusCode.INVALID_ARGUMENT,

@@ -1,4 +1,4 @@
-"""Requests that have nothing in common share batches, and nobody can tell from the images."""
+"""Requests that have nothing in common share batches, and the images do not show it."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ AT_ONCE = 40
 
 
 async def cancel_after(client: skipstream.AsyncClient, events: int, seed: int) -> None:
-    """Starts a long request and cancels it after so many events; 0: at once."""
+    """Starts a long request and cancels it after this number of events; 0: at once."""
     stream = client.stream(seeds=seed, nfe=63, preview_every=2)
     async with contextlib.aclosing(stream):
         if events == 0:
@@ -72,7 +72,8 @@ def test_cancels_under_load_leak_no_slot_and_change_no_image(
 
 def test_a_deadline_stops_the_work(server: Server, client: skipstream.Client) -> None:
     limit = client.model().limits.max_nfe
-    # What its evaluations cost is not known yet: it is not refused for a deadline it cannot meet.
+    # The cost of its evaluations is not known yet, so a deadline that it cannot meet does not
+    # refuse it.
     client.load_model("second.safetensors", "unmeasured")
     try:
         client.generate(model="unmeasured", solver="euler", count=8, nfe=limit, timeout=0.2)

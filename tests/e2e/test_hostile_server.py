@@ -16,7 +16,7 @@ from harness import binary
 UNPACKED_BYTES = 200 << 20
 PEAK_BYTES = 100 << 20
 
-# In a process of its own: what a child has used at most counts its parent before the exec, too.
+# Runs in a separate process: what a child has used at most counts its parent before the exec, too.
 PEAK_OF = """
 import resource, subprocess, sys
 done = subprocess.run(sys.argv[1:], capture_output=True)

@@ -1,4 +1,4 @@
-"""Starting from a picture, and making a part of it anew."""
+"""Starting from an image, and making a part of it anew."""
 
 from __future__ import annotations
 

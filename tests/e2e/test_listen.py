@@ -63,7 +63,7 @@ def running(**flags: str) -> Iterator[tuple[str, str]]:
 
 
 def refused(flag: str, address: str) -> str:
-    """What the server says instead of starting, all of it."""
+    """The whole output of a server that does not start."""
     process = start(**{flag.removeprefix("--"): address})
     try:
         stdout, stderr = process.communicate(timeout=PATIENCE)

@@ -114,6 +114,6 @@ def test_loading_gives_way_to_evaluations(new_server: Callable[..., Server]) -> 
     server = new_server("--enable_model_control")
     stats = Path(f"/proc/{server.process.pid}/task").glob("*/stat")
     niceness = [int(stat.read_text().rpartition(")")[2].split()[16]) for stat in stats]
-    # Of the thread that loads: threads have priorities of their own.
+    # Only the thread that loads has it: each thread has its own priority.
     assert niceness.count(10) == 1
     assert niceness.count(os.nice(0)) == len(niceness) - 1

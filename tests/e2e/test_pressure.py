@@ -1,4 +1,4 @@
-"""More work than the device can take: who is served, who is refused, and what they are told."""
+"""More work than the device can take: requests that are served, refusals and their errors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def client_of(server: Server, tenant: str) -> skipstream.Client:
 
 
 class Load:
-    """Keeps so many requests of a tenant in flight until it is left."""
+    """Keeps this number of requests of a tenant in flight until it is left."""
 
     def __init__(self, server: Server, tenant: str, in_flight: int, **options: Any) -> None:
         self._client = client_of(server, tenant)
@@ -156,7 +156,7 @@ def test_large_pictures_of_one_tenant_do_not_keep_anothers_waiting(
     arrived = 0
 
     def paint() -> None:
-        """Pictures of 1024 x 1024 after one evaluation: encoding takes many times as long."""
+        """Images of 1024 x 1024 after one evaluation: encoding takes many times as long."""
         nonlocal arrived
         with client_of(server, "painter") as painter:
             for event in painter.stream(

@@ -1,4 +1,4 @@
-"""A picture tells how to make it again."""
+"""An image carries the request that makes it again."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a call to generate gives: events, encodings, previews, models."""
+"""Results of a call to generate: events, encodings, previews, models."""
 
 import asyncio
 

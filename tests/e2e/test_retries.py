@@ -18,7 +18,7 @@ FAST = skipstream.RetryPolicy(initial_backoff=0.01, max_backoff=0.1)
 
 
 class BreakingProxy:
-    """Passes bytes on to a server; the first connection breaks after so many from the server."""
+    """Passes bytes on to a server; the first connection breaks after some from the server."""
 
     def __init__(self, target: str, break_after: int) -> None:
         host, port = target.split(":")

@@ -73,7 +73,7 @@ def events(server: Server, message: str) -> list[dict[str, Any]]:
 
 
 def generated(server: Server, count: int) -> list[dict[str, Any]]:
-    """The lines of so many calls; they are written a moment after the answer."""
+    """The lines of this number of calls; they are written a moment after the answer."""
     wait_until(lambda: len(events(server, "generate")) >= count, f"{count} calls are logged")
     lines = events(server, "generate")
     assert len(lines) == count

@@ -144,7 +144,7 @@ def test_open_reflection_calls_take_no_threads(server: Server) -> None:
     for stream in range(1, 1001, 2):
         connection.send(frame(HEADERS, END_HEADERS, stream, header_block(REFLECTION)))
     connection.read(wait=1)
-    # It may start some for its own, whoever calls.
+    # gRPC may start some threads for itself, for any client.
     assert threads() < before + 16
     connection.close()
 

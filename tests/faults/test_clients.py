@@ -23,7 +23,7 @@ from soak.server import soak_server
 SLOTS = 4
 LONG = skipstream.make_request(solver="euler", nfe=1024, count=SLOTS, seeds=1)
 SHORT = skipstream.make_request(solver="euler", nfe=3, seeds=1)
-# More than the server keeps for one reader: 64 times 3 MiB.
+# More than the server keeps for one subscriber: 64 times 3 MiB.
 MANY_LARGE = skipstream.make_request(
     solver="euler", nfe=1, count=64, seeds=1, format="raw", scale=64
 )
@@ -112,7 +112,7 @@ def test_the_server_takes_the_descriptors_it_may_have(tmp_path: Path) -> None:
 
 
 def test_nobody_is_lost_where_not_even_one_descriptor_is_left(server: Server) -> None:
-    """Whoever comes meanwhile waits until there is one."""
+    """Clients that come meanwhile wait until there is one."""
     pid, limits = server.process.pid, resource.RLIMIT_NOFILE
     before = resource.prlimit(pid, limits)
     resource.prlimit(pid, limits, (8, before[1]))  # it has more than that already
@@ -129,7 +129,7 @@ def test_nobody_is_lost_where_not_even_one_descriptor_is_left(server: Server) ->
 
 
 def test_a_client_that_vanishes_is_noticed_and_its_work_stopped(server: Server) -> None:
-    """Nothing ends its connection; only that nobody answers the server's pings tells."""
+    """Nothing ends its connection; only the server's unanswered pings show it."""
     requests = 40  # work for minutes
 
     async def run() -> None:

@@ -1,4 +1,4 @@
-"""A log that nobody reads: the server goes on taking connections, and ends when it is told to."""
+"""A log that nobody reads: the server goes on taking connections, and ends when it is asked to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers that end, in any way: whoever waits for them loses nothing."""
+"""Servers that end, in any way: clients that wait for them lose nothing."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_sigterm_under_load_finishes_every_accepted_request(start: Start, pool: 
     refused: list[grpc.StatusCode] = []
 
     async def one(connection: Connection, index: int) -> bool:
-        """Whether the server took it."""
+        """True if the server took it."""
         call = connection.start(pool.requests[index])
         accepted = False
         found = 0

@@ -36,7 +36,7 @@ def either(*matchers: Matcher) -> Matcher:
 
 @dataclass(frozen=True)
 class Rule:
-    """What `sources` may not include, directly or through any of our own headers."""
+    """Headers that `sources` may not include, directly or through any other header."""
 
     name: str
     sources: Matcher

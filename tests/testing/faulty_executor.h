@@ -28,7 +28,7 @@ class FaultyExecutor final : public Executor, private ExecutorListener {
   void SlowBatches(int count, absl::Duration delay);
   // The next `count` samples that ask for a slot find none (RESOURCE_EXHAUSTED).
   void RefuseSlots(int count);
-  // The network is told NaN for the noise level in this step (from 0) of samples with this seed.
+  // The network is given NaN for the noise level in this step (from 0) of samples with this seed.
   void PoisonStep(uint64_t seed, int step);
   // Lifts all of it.
   void Clear();

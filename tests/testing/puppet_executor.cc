@@ -242,7 +242,7 @@ void PuppetExecutor::SetListener(ExecutorListener* listener) {
 
 absl::StatusOr<NetworkId> PuppetExecutor::LoadNetwork(const std::string& path) {
   std::lock_guard lock(mutex_);
-  // Where a descriptor leads.
+  // Resolves a path that is a descriptor.
   std::error_code error;
   const std::filesystem::path real = std::filesystem::read_symlink(path, error);
   const std::string file = error ? path : real.string();

@@ -27,7 +27,7 @@ namespace skipstream {
 // and on nothing else. Operations run in the order in which they were queued, like on a device
 // stream:
 //   manual     when the test calls CompleteNext(), on the test's thread
-//   automatic  at once, on a thread of its own
+//   automatic  at once, on a separate thread
 // Calls that break the contract of Executor are listed in violations().
 class PuppetExecutor : public Executor {
  public:
@@ -36,7 +36,7 @@ class PuppetExecutor : public Executor {
     int num_slots = 64;
     int max_in_flight = 1;
     bool automatic = false;
-    // What every "loaded" network looks like; sha256 becomes a digest of the path.
+    // Description of every "loaded" network; sha256 becomes a digest of the path.
     NetworkInfo info = DefaultInfo();
     // Reported as `busy` and by WarmUp.
     std::function<absl::Duration(int rows)> evaluation_time = [](int rows) {
@@ -65,7 +65,7 @@ class PuppetExecutor : public Executor {
 
   PuppetExecutor() : PuppetExecutor(Options()) {}
   explicit PuppetExecutor(Options options);
-  // In automatic mode everything queued has been reported; in manual mode what is left is dropped.
+  // In automatic mode everything queued has been reported; in manual mode the rest is dropped.
   ~PuppetExecutor() override;
 
   // --- The test's side ---
@@ -78,7 +78,7 @@ class PuppetExecutor : public Executor {
   bool CompleteBatch();
   // Runs everything that is queued. Manual mode only.
   void CompleteAll();
-  // From now on automatic. Once.
+  // Switches to automatic mode. Called once.
   void SetAutomatic();
   // Blocks until `count` batches were submitted in total.
   void WaitForBatches(int count) const;
@@ -107,7 +107,7 @@ class PuppetExecutor : public Executor {
   void ReadOut(uint64_t id, SlotId slot, ReadOutKind kind) override;
 
  protected:
-  // What goes wrong; everything is fine here, BrokenExecutor overrides. Called with the lock held.
+  // Return the faults; OK here, BrokenExecutor overrides them. Called with the lock held.
   virtual absl::Status LoadFault(const std::string& /*path*/) { return absl::OkStatus(); }
   virtual absl::Status AllocateFault(uint64_t /*seed*/) { return absl::OkStatus(); }
   virtual absl::Status BatchFault() { return absl::OkStatus(); }

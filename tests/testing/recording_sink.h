@@ -1,4 +1,4 @@
-// An OutputSink that remembers everything it was told.
+// Records every event that an OutputSink receives.
 #ifndef SKIPSTREAM_TESTS_TESTING_RECORDING_SINK_H_
 #define SKIPSTREAM_TESTS_TESTING_RECORDING_SINK_H_
 

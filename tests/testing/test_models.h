@@ -11,7 +11,7 @@
 
 namespace skipstream {
 
-// From protobuf text format.
+// Parses protobuf text format.
 v1::GenerateRequest Request(const std::string& text);
 
 // RGB 4x4, 10 classes ("apple", "banana", ...), K = 4, presets "default" (any solver, NFE 9 and 35)

@@ -41,7 +41,7 @@ def stamp_of(requirements: Path, variant: str) -> str:
 
 
 def download(requirements: Path, wheels: Path, scratch: Path) -> None:
-    """Fetches the pinned wheels with a private pip: Debian's Python has none of its own.
+    """Fetches the pinned wheels with a private pip: Debian's Python has none.
 
     The target Python is named, so the wheel is the same whatever Python runs this.
     """

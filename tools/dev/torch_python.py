@@ -33,8 +33,8 @@ LEFT_OUT = (
 # Loaded on the first CUDA matrix decomposition only.
 LEFT_OUT_CPU = (*LEFT_OUT, "torch/lib/libtorch_cuda_linalg.so")
 
-# What the stand-ins replace, and how the names of their functions begin. A name belongs to the
-# first library that fits.
+# Libraries that the stand-ins replace, with the prefix of their functions' names. A name belongs to
+# the first library that fits.
 STAND_INS = {
     "libcublasLt.so.13": "cublasLt",
     "libcublas.so.13": "cublas",
@@ -50,7 +50,7 @@ STAND_INS = {
 
 
 def has_gpu() -> bool:
-    """Whether the NVIDIA driver is loaded and shows this process a device."""
+    """True if the NVIDIA driver is loaded and shows this process a device."""
     return Path("/dev/nvidiactl").exists() and any(Path("/dev").glob("nvidia[0-9]*"))
 
 

@@ -1,4 +1,4 @@
-"""Which runs and schedules the golden files hold, and how one is computed."""
+"""Lists the runs and schedules of the golden files, and computes one."""
 
 from __future__ import annotations
 

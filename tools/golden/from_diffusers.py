@@ -39,7 +39,7 @@ SIGMA_DATA = 0.5
 
 @dataclass(frozen=True)
 class Form:
-    """How a scheduler's state and network output relate to x = x0 + sigma * noise and to D."""
+    """Relates a scheduler's state and network output to x = x0 + sigma * noise and to D."""
 
     # State of the scheduler = scale(sigma) * x.
     scale: Callable[[float], float]

@@ -29,7 +29,7 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 
 @dataclass(frozen=True)
 class Past:
-    """What a multistep solver remembers of an earlier level: D there, or for ipndm the slope."""
+    """State of a multistep solver at an earlier level: D there, or for ipndm the slope."""
 
     sigma: float
     value: Array
@@ -166,7 +166,7 @@ def moment(h: float, k: int) -> float:
 
 
 def _position(past: Past, sigma: float, h: float) -> float:
-    """Where an earlier level lies on the t axis of the step from sigma: negative."""
+    """Position of an earlier level on the t axis of the step from sigma: negative."""
     return math.log(sigma / past.sigma) / h
 
 
@@ -216,7 +216,7 @@ def dpmpp_2m_sde(run: Run, x: Array, eta: float = 1.0, s_noise: float = 1.0) -> 
     return x
 
 
-# How much of the quadratic term of D dpmpp_3m integrates; see there.
+# Share of the quadratic term of D that dpmpp_3m integrates; see there.
 QUADRATIC_WEIGHT = {"exact": 1.0, "published": 0.5}
 
 

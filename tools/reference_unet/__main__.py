@@ -16,7 +16,7 @@ from reference_unet.unet import Config
 
 REFERENCE = Path(__file__).resolve().parents[2] / "tests/data/reference"
 
-# What the fixtures of the published networks leave out.
+# Options that the fixtures of the published networks do not cover.
 VARIANTS: dict[str, tuple[str, Config]] = {
     "variant-song-ve-skip": (
         "VEPrecond",

@@ -54,7 +54,7 @@ class Denoiser:
         return x
 
     def outputs(self, io: dict[str, Any], trajectories: bool) -> dict[str, Array]:
-        """What a fixture with these inputs states, with or without the Heun trajectories."""
+        """Tensors of a fixture with these inputs, with or without the Heun trajectories."""
         rho = io["rho_linear"]
         result = {}
         for suffix, scale in (("plain", np.ones_like(rho)), ("skip_tuned", rho)):

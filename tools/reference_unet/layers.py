@@ -61,7 +61,7 @@ def downsample(p: Parameters, name: str, x: Array, taps: Sequence[float]) -> Arr
 
 
 def upsample(p: Parameters, name: str, x: Array, taps: Sequence[float]) -> Array:
-    """Every pixel spreads 4 times the filter over a picture of twice the size."""
+    """Every pixel spreads 4 times the filter over an image of twice the size."""
     f = 4.0 * _filter(p, name, taps)
     batch, channels, height, width = x.shape
     length = len(taps)

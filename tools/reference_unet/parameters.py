@@ -1,4 +1,4 @@
-"""Where a reference network gets its parameters from."""
+"""Sources of the parameters of a reference network."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def is_dhariwal(config: Config) -> bool:
 
 @dataclass
 class Skips:
-    """What the decoder takes back, deepest first, each scaled by its coefficient."""
+    """Skips that the decoder takes, deepest first, each scaled by its coefficient."""
 
     rho: Array
     stack: list[Array] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""A checkpoint file: opened, told apart, read and converted."""
+"""Opens a checkpoint file, identifies its kind, reads and converts it."""
 
 from __future__ import annotations
 

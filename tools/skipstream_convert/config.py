@@ -178,7 +178,7 @@ def _check_iddpm(values: Mapping[str, Any]) -> None:
         for j in range(count, 0, -1):
             ratio = max(alpha_bar[j - 1] / alpha_bar[j], least)
             above = np.sqrt((level * level + one) / ratio - one)
-            # What is not a number above does not get one again.
+            # Once a level is not a number, no larger level is one.
             if not (above > level and np.isfinite(above)):
                 raise ConvertError("config: M with C_1 and C_2 makes levels that do not descend")
             level = above

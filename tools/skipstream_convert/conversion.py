@@ -1,4 +1,4 @@
-"""What a converted checkpoint is, and the checks that end every conversion."""
+"""A converted checkpoint, and the checks that end every conversion."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SLACK = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line adds to a checkpoint."""
+    """Options that the command line adds to a checkpoint."""
 
     network: str | None = None
     preconditioning: str | None = None

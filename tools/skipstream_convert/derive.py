@@ -18,7 +18,7 @@ _BLOCK = re.compile(r"block(\d{1,2})")
 
 
 def derive_config(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What shapes decide. The caller proves it: parameters() must give exactly these tensors."""
+    """Values that shapes decide. The caller proves it: parameters() must give these tensors."""
     layers = _layers(tensors)
     resolutions = sorted({r for half, r, _ in layers if half == "enc"}, reverse=True)
     if not resolutions or ("enc", resolutions[0], "conv") not in layers:

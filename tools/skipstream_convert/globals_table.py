@@ -100,7 +100,7 @@ def _set(arguments: tuple[Any, ...]) -> set[Any]:
 
 
 def _encode(arguments: tuple[Any, ...]) -> bytes:
-    """How protocol 2 spells bytes: text of the characters U+0000 to U+00FF."""
+    """Returns bytes that protocol 2 spells as text of the characters U+0000 to U+00FF."""
     text, encoding = _arguments(arguments, 2, 2)
     if type(text) is not str or encoding != "latin1":
         raise ConvertError("is only known for latin1 text")
@@ -200,7 +200,7 @@ def _reconstruct_array(arguments: tuple[Any, ...]) -> NumpyArray:
 
 
 class PersistentObject(InertObject):
-    """What torch_utils.persistence pickles, less its source text: a class name and a state."""
+    """Form of torch_utils.persistence, less its source text: a class name and a state."""
 
     __slots__ = ()
 

@@ -106,7 +106,7 @@ def _norm(name: str, channels: int) -> Parameters:
 
 @dataclass(frozen=True, slots=True)
 class _Blocks:
-    """How a family forms its residual blocks."""
+    """Form of a family's residual blocks."""
 
     embedding: int
     adaptive: bool  # the embedding scales and shifts

@@ -433,7 +433,7 @@ def _operations() -> dict[int, Operation]:
         "SHORT_BINUNICODE": lambda m: m.text("<B"),
         "BINUNICODE": lambda m: m.text("<I"),
         "BINUNICODE8": lambda m: m.text("<Q"),
-        # How Python 2 wrote text.
+        # Opcodes of Python 2's text.
         "SHORT_BINSTRING": lambda m: m.text("<B"),
         "BINSTRING": lambda m: m.text("<I"),
         "SHORT_BINBYTES": lambda m: m.view("<B"),

@@ -1,1 +1,1 @@
-"""Pictures to train on and to measure against, as NumPy arrays; nothing here needs PyTorch."""
+"""Images to train on and to measure against, as NumPy arrays; nothing here needs PyTorch."""

@@ -1,12 +1,12 @@
-"""Pictures composed of the pixel-art parts in data/nouns.
+"""Images composed of the pixel-art parts in data/nouns.
 
 A combination is five indexes, one part of each layer, in the order they are drawn (LAYERS). Parts
 are sorted by file name within their layer, so an index means the same part on every machine. The
-class of a picture is the name of its head.
+class of an image is the name of its head.
 
     parts = nouns.load()
     combinations = parts.draw(np.random.default_rng(1), 64, parts.heads_of(nouns.classes()))
-    pictures = parts.compose(combinations)        # uint8 [64, 32, 32, 3], RGB
+    images = parts.compose(combinations)        # uint8 [64, 32, 32, 3], RGB
     parts.describe(combinations[0])               # {"background": "cool", ..., "head": "owl", ...}
 """
 
@@ -51,7 +51,7 @@ class Parts:
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """How many parts each layer has."""
+        """Number of parts of each layer."""
         return tuple(len(names) for names in self.names)
 
     def index(self, layer: str, name: str) -> int:
@@ -84,7 +84,7 @@ class Parts:
         return np.stack(columns, axis=1)
 
     def compose(self, combinations: Combinations) -> Pictures:
-        """The pictures of these combinations [N, 5]; raises IndexError for a part out of range."""
+        """The images of these combinations [N, 5]; raises IndexError for a part out of range."""
         if combinations.ndim != 2 or combinations.shape[1] != len(LAYERS):
             raise ValueError(f"combinations must be [N, {len(LAYERS)}], not {combinations.shape}")
         if (combinations < 0).any() or (combinations >= self.counts).any():

@@ -1,4 +1,4 @@
-"""How every tool writes its files, reads text and shows text from files."""
+"""Writes the tools' files, reads text and shows text from files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STAYS = {errno.EACCES, errno.EPERM, errno.EBUSY}  # a mount point, or another's
 
 @contextlib.contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """What goes wrong with an open file has no name to it: it gets this one."""
+    """Adds the file's name to errors of an open file, which have none."""
     try:
         yield
     except OSError as error:
@@ -94,7 +94,7 @@ def read_text(path: Path) -> str:
 
 
 def load_toml(path: Path) -> dict[str, Any]:
-    """As tomllib.load, with text as `read_text` reads it."""
+    """Does the same as tomllib.load, with text as `read_text` reads it."""
     return tomllib.loads(read_text(path))
 
 
@@ -104,7 +104,7 @@ def printable(text: str) -> str:
 
 
 def say(text: str, *, errors: bool = False) -> None:
-    """Prints text with lines of its own, each as `printable`."""
+    """Prints text of several lines, each as `printable`."""
     lines = "\n".join(printable(line) for line in text.split("\n"))
     print(lines, file=sys.stderr if errors else sys.stdout)
 
@@ -121,7 +121,7 @@ def _escaped(character: str) -> str:
 
 
 def _followed(path: Path) -> tuple[Path, os.stat_result | None]:
-    """What `path` leads to, and its state; none if there is nothing yet."""
+    """The file that `path` leads to, and its state; none if there is nothing yet."""
     for _ in range(_MAX_LINKS):
         try:
             state = path.lstat()

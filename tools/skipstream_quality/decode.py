@@ -1,6 +1,6 @@
-"""Decodes pictures into the parts they are made of.
+"""Decodes images into the parts they are made of.
 
-The wanted combination c minimises |picture - compose(c)|^2 over all pixels and channels, which is
+The wanted combination c minimises |image - compose(c)|^2 over all pixels and channels, which is
 the most likely one under white noise. Tens of millions of combinations are too many to try, but
 with four layers fixed the cost of every part of the fifth is a few matrix products: a part changes
 the cost only where it covers and nothing above hides it. So the search is coordinate descent, one
@@ -20,13 +20,13 @@ _PIXELS = SIZE * SIZE
 _CHANNELS = 3
 _GLASSES = LAYERS.index("glasses")
 _ACCESSORY = LAYERS.index("accessory")
-# What a search starts from: (how good a head, how good an accessory under it), 0 the best. The
-# accessories are for pairs of body and accessory that only change together.
+# Starts of a search: (rank of the head, rank of an accessory under it), 0 the best. The accessories
+# are for pairs of body and accessory that only change together.
 _STARTS = ((0, 0), (1, 0), (0, 1), (0, 2))
 _MAX_ROUNDS = 12
 # Sum of squared errors (of 1024 pixels, values 0 to 1) that rounding to 8 bits can leave.
 _EXPLAINED = _PIXELS * _CHANNELS * (0.5 / 255) ** 2
-# Pictures per block: what bounds the memory.
+# Images per block: what bounds the memory.
 _BLOCK = 256
 
 Floats = NDArray[np.float32]
@@ -35,7 +35,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Decoded:
-    """What `Decoder.decode` finds for N pictures."""
+    """Results of `Decoder.decode` for N images."""
 
     combinations: Combinations  # [N, 5]
     pictures: Pictures  # [N, 32, 32, 3], the combinations composed
@@ -49,7 +49,7 @@ class Decoder:
         self._parts = parts
         self._covers = [cover.reshape(-1, _PIXELS) for cover in parts.covers]
         self._cover_values = [cover.astype(np.float32) for cover in self._covers]
-        # Colours in [0, 1] (float32 sums stay exact to 1e-5 of a picture), 0 where nothing is
+        # Colours in [0, 1] (float32 sums stay exact to 1e-5 of an image), 0 where nothing is
         # covered.
         self._colors = [
             _channels_first(color) * cover[:, None]
@@ -63,7 +63,7 @@ class Decoder:
         self._squares = [_sum_channels(np.square(color)) for color in self._colors]
 
     def decode(self, pictures: Pictures) -> Decoded:
-        """Pictures [N, 32, 32, 3] in RGB. The same pictures always give the same combinations."""
+        """Images [N, 32, 32, 3] in RGB. The same images always give the same combinations."""
         if pictures.shape[1:] != (SIZE, SIZE, _CHANNELS) or pictures.dtype != np.uint8:
             raise ValueError(f"pictures must be uint8 [N, {SIZE}, {SIZE}, 3], not {pictures.shape}")
         blocks = [
@@ -81,7 +81,7 @@ class Decoder:
         best = np.zeros((len(pictures), len(LAYERS)), np.int64)
         best_costs = np.full(len(pictures), np.inf, np.float32)
         for start in self._starts(values):
-            # A picture that is explained to the rounding of its pixels needs no other start.
+            # An image that is explained to the rounding of its pixels needs no other start.
             open_ = np.flatnonzero(best_costs > _EXPLAINED)
             if not len(open_):
                 break

@@ -1,4 +1,4 @@
-"""Features of pictures, in NumPy: a small classifier of the parts; a fixed encoder for any."""
+"""Features of images, in NumPy: a small classifier of the parts; a fixed encoder for any."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Floats = NDArray[np.float32]
 Images = NDArray[np.uint8]  # [N, H, W, 3], RGB
 
 PARTS_FILE = Path(__file__).resolve().parent / "parts_encoder.safetensors"
-# Pictures per block: what bounds the memory.
+# Images per block: what bounds the memory.
 _BLOCK = 128
 
 
@@ -36,10 +36,10 @@ class Encoder(Protocol):
 
 
 class PartsEncoder:
-    """The last hidden layer of a classifier trained to name all five parts of a picture.
+    """The last hidden layer of a classifier trained to name all five parts of an image.
 
     Four 3x3 convolutions with ReLU, the last three with stride 2, then a dense layer; the features
-    are its values after ReLU, scaled to standard deviation 1 over real pictures. Made by
+    are its values after ReLU, scaled to standard deviation 1 over real images. Made by
     `train_encoder`.
     """
 
@@ -105,7 +105,7 @@ class PartsEncoder:
 
 
 class TextureEncoder:
-    """Fixed random features for pictures of any kind and size of at least 16x16; nothing is
+    """Fixed random features for images of any kind and size of at least 16x16; nothing is
     learned.
 
     Colours of a 4x4 grid, and for three scales (1, 1/2, 1/4) the mean strength, over a 2x2 grid, of
@@ -162,7 +162,7 @@ def _shrink(x: Floats, factor: int) -> Floats:
 
 
 def _grid_means(x: Floats, cells: int) -> Floats:
-    """Means over a grid of cells x cells, [N, cells^2 C]; the last cells take what is left over."""
+    """Means over a grid of cells x cells, [N, cells^2 C]; the first cells take the remainder."""
     rows = np.array_split(np.arange(x.shape[1]), cells)
     columns = np.array_split(np.arange(x.shape[2]), cells)
     means = [

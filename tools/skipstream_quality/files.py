@@ -18,7 +18,7 @@ def write_json(file: Path, value: Any) -> None:
 
 
 def write_array(file: Path, values: np.ndarray) -> None:
-    """As .npy."""
+    """Writes as .npy."""
     buffer = io.BytesIO()
     np.save(buffer, values)
     write(file, buffer.getvalue())

@@ -41,7 +41,7 @@ def _curves(group: GroupResult) -> dict[tuple[str, int], list[tuple[float, float
 
 
 def shape(curve: list[tuple[float, float]]) -> str:
-    """What a curve of three or more points, sorted, looks like."""
+    """Describes the shape of a curve of three or more points, sorted."""
     values = [value for _, value in curve]
     best = values.index(min(values))
     falls = all(b <= a * (1 + _NOISE) for a, b in itertools.pairwise(values[: best + 1]))

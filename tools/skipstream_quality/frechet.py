@@ -1,8 +1,8 @@
 """Fréchet distance between two sets of features, each taken as a Gaussian.
 
 The formula is that of the FID (arXiv 1706.08500); the features are not, so the number is never
-called that and compares with nothing outside this project. It is biased upwards for few pictures:
-compare sets of the same size only, and with the distance that as many real pictures have (the
+called that and compares with nothing outside this project. It is biased upwards for few images:
+compare sets of the same size only, and with the distance that as many real images have (the
 floor).
 """
 

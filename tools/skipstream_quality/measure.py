@@ -1,4 +1,4 @@
-"""All measures of one set of pictures of the parts model, and what real pictures score."""
+"""All measures of one set of images of the parts model, and what real images score."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from skipstream_quality.frechet import Gaussian, distance
 from skipstream_quality.parts import score
 from skipstream_quality.service import Run, classes_of
 
-# Streams of random numbers: the reference must not share pictures with the sets that give the
+# Streams of random numbers: the reference must not share images with the sets that give the
 # floor.
 _REFERENCE_STREAM = 0
 _FLOOR_STREAM = 1
@@ -27,7 +27,7 @@ _BLOCK = 1024
 
 
 class Measure:
-    """Scores sets of pictures against the parts and `reference_images` fresh real pictures."""
+    """Scores sets of images against the parts and `reference_images` fresh real images."""
 
     def __init__(
         self, classes: Sequence[str], encoder: Encoder, reference_images: int, cache: Path
@@ -46,7 +46,7 @@ class Measure:
         self._reference = self._load_reference(reference_images, cache)
 
     def of_run(self, run: Run) -> dict[str, float]:
-        """As `of`, kept beside the pictures."""
+        """As `of`, kept beside the images."""
         file = run.folder / f"scores-{len(run.pictures)}-{self._key}.json"
         if file.exists():
             kept: dict[str, float] = json.loads(file.read_text())
@@ -56,7 +56,7 @@ class Measure:
         return scores
 
     def of(self, pictures: nouns.Pictures) -> dict[str, float]:
-        """Scores of the first N pictures of a run; "fd" is the Fréchet distance."""
+        """Scores of the first N images of a run; "fd" is the Fréchet distance."""
         if len(pictures) < 2:
             raise QualityError("measuring needs 2 pictures or more")
         heads = self._heads[classes_of(len(pictures), len(self._heads))]
@@ -66,7 +66,7 @@ class Measure:
         return scores
 
     def of_real(self, images: int, seed: int) -> dict[str, float]:
-        """The floor: what as many fresh real pictures of the same classes score."""
+        """The floor: what as many fresh real images of the same classes score."""
         generator = np.random.default_rng([_FLOOR_STREAM, seed])
         combinations = self._parts.draw(generator, images)
         heads = self._heads[classes_of(images, len(self._heads))]

@@ -22,7 +22,7 @@ DEFAULT_CACHE = ROOT / "build" / "quality"
 
 
 def add_service_options(parser: argparse.ArgumentParser) -> None:
-    """Which server and model, and how they are used."""
+    """Options of the server and the model."""
     group = parser.add_argument_group("service")
     group.add_argument(
         "--address", help="HOST:PORT of a running server; default: start one and stop it afterwards"

@@ -1,7 +1,7 @@
-"""How much of a set of pictures is made of the parts, as numbers from 0 to 1 and bits.
+"""How much of a set of images is made of the parts, as numbers from 0 to 1 and bits.
 
-Copies of training pictures are not looked for: the training set is every combination of the parts,
-so a picture whose parts are all exact is one of its tens of millions of members, and should be.
+Copies of training images are not looked for: the training set is every combination of the parts,
+so an image whose parts are all exact is one of its tens of millions of members, and should be.
 What could go wrong instead is that only few combinations are ever drawn; the entropies show that.
 """
 
@@ -17,30 +17,30 @@ from skipstream_quality.decode import Decoded, Decoder
 
 # Mean absolute error, of 255, below which what was drawn is the part and not something like it.
 EXACT_ERROR = 8.0
-# A pixel is explained if no channel is further from the decoded picture than this, of 255.
+# A pixel is explained if no channel is further from the decoded image than this, of 255.
 PIXEL_ERROR = 16
 
 
 @dataclass(frozen=True)
 class PartScores:
-    """Means over a set of pictures; see `score`."""
+    """Means over a set of images; see `score`."""
 
     images: int
-    # Share of pictures whose decoded head is the requested one.
+    # Share of images whose decoded head is the requested one.
     head: float
     # Share with a mean error under EXACT_ERROR against the decoded combination, all pixels
     # together.
     exact: float
     # Share where that holds for every part by itself, over the pixels where it is seen.
     every_part: float
-    # Share of pixels within PIXEL_ERROR of the decoded picture.
+    # Share of pixels within PIXEL_ERROR of the decoded image.
     pixels: float
-    # Mean absolute error against the decoded picture, of 255.
+    # Mean absolute error against the decoded image, of 255.
     error: float
-    # Distinct combinations over pictures.
+    # Distinct combinations over images.
     distinct: float
     # Entropy in bits of the parts drawn, summed over the layers that a request does not fix. Biased
-    # downwards for few pictures: compare with real pictures of the same number.
+    # downwards for few images: compare with real images of the same number.
     entropy: float
 
     def as_dict(self) -> dict[str, float]:
@@ -51,7 +51,7 @@ class PartScores:
 def score(
     parts: Parts, decoder: Decoder, pictures: Pictures, heads: NDArray[np.int64]
 ) -> PartScores:
-    """Scores of pictures [N, 32, 32, 3] for which these heads [N] were requested; N at least 1."""
+    """Scores of images [N, 32, 32, 3] for which these heads [N] were requested; N at least 1."""
     if not len(pictures) or heads.shape != (len(pictures),):
         raise ValueError(f"{len(pictures)} pictures cannot be scored with {len(heads)} heads")
     decoded = decoder.decode(pictures)
@@ -85,7 +85,7 @@ def worst_part_errors(decoded: Decoded, errors: NDArray[np.int16]) -> NDArray[np
 def _same_head(
     parts: Parts, found: NDArray[np.int64], wanted: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """By what is drawn, not by name: two files could hold the same picture."""
+    """By what is drawn, not by name: two files could hold the same image."""
     same = found == wanted
     for i in np.flatnonzero(~same):
         a, b = found[i], wanted[i]

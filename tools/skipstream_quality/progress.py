@@ -8,7 +8,7 @@ from typing import TextIO
 
 
 class Progress:
-    """Counts pictures."""
+    """Counts images."""
 
     def __init__(self, total_images: int, out: TextIO = sys.stderr) -> None:
         self._out = out
@@ -20,12 +20,12 @@ class Progress:
         self._live = out.isatty()
 
     def begin(self, label: str) -> None:
-        """What the next pictures are."""
+        """Names the next images."""
         self._label = label
         self._draw(force=self._live)
 
     def add(self, images: int) -> None:
-        """More pictures are there."""
+        """More images are there."""
         self._done += images
         self._draw()
 

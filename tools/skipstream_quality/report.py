@@ -25,7 +25,7 @@ _X_LABELS = {
     "guidance": "guidance scale",
     "s_churn": "S_churn",
 }
-# What windows without an end are drawn with: the usual range of noise levels.
+# Range with which windows without an end are drawn: the usual noise levels.
 _SIGMA_RANGE = (0.002, 80.0)
 
 Row = Sequence[str]
@@ -205,7 +205,7 @@ def _series(
 
 
 def _line(group: GroupResult, cell: Cell) -> str:
-    """What tells the lines of a figure apart: NFE, and whatever else varies but x."""
+    """Names the settings that distinguish a figure's lines: NFE, and others that vary but x."""
     s = cell.setting
     label = f"NFE {s.nfe}"
     settings = [other.setting for other in group.cells if not other.setting.tuning.plain]

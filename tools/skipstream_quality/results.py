@@ -1,4 +1,4 @@
-"""What a study measured: a JSON form, and what tables, sheets and presets ask of it."""
+"""Results of a study: a JSON form, and queries for tables, sheets and presets."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class GroupResult:
     x: str | None
     images: int
     seeds: list[int]
-    # The groups whose best settings these are; empty for a group with settings of its own.
+    # The groups whose best settings these are; empty for a group with explicit settings.
     best_of: list[str] = field(default_factory=list)
     cells: list[Cell] = field(default_factory=list)
     # Settings that this model cannot do, and why.
@@ -88,7 +88,7 @@ class Results:
     encoder: str
     reference_images: int
     server_version: str = ""
-    # Scores of real pictures by their number.
+    # Scores of real images by their number.
     floor: dict[int, list[dict[str, float]]] = field(default_factory=dict)
     groups: list[GroupResult] = field(default_factory=list)
     sheets: list[dict[str, Any]] = field(default_factory=list)
@@ -104,8 +104,8 @@ class Results:
         """By solver and NFE, rho 1 and the best setting on the best evidence there is.
 
         That is a group that measured the best settings of others again, if there is one: what was
-        chosen for its score looks better than it is on the pictures it was chosen by. Otherwise the
-        groups with the most pictures: distances of other numbers of pictures do not compare.
+        chosen for its score looks better than it is on the images it was chosen by. Otherwise the
+        groups with the most images: distances of other numbers of images do not compare.
         """
         found: dict[tuple[str, int], tuple[Cell | None, Cell]] = {}
         most = max((group.images for group in self.groups), default=0)
@@ -117,7 +117,7 @@ class Results:
         return found
 
     def floor_of(self, images: int, score: str) -> tuple[float, float]:
-        """Mean and standard deviation of a score of this many real pictures."""
+        """Mean and standard deviation of a score of this many real images."""
         values = [run[score] for run in self.floor[images]]
         return float(np.mean(values)), float(np.std(values, ddof=1))
 
@@ -171,7 +171,7 @@ def plain_and_best(cells: Iterable[Cell]) -> dict[tuple[str, int], tuple[Cell | 
 
 
 def beats(best: Cell, plain: Cell) -> bool:
-    """Whether the distance is smaller by more than chance; see LEAST_GAIN."""
+    """True if the distance is smaller by more than chance; see LEAST_GAIN."""
     gain = plain.mean("fd") - best.mean("fd")
     if gain <= LEAST_GAIN * plain.mean("fd"):
         return False

@@ -61,7 +61,7 @@ def own_server(binary: Path, model: str, flags: Sequence[str] = ()) -> Iterator[
 
 
 def _address(process: subprocess.Popen[str]) -> str | None:
-    """What the first line on stdout says; None if it says something else or nothing in time."""
+    """Address in the first line on stdout; None if there is none in it, or no line in time."""
     lines: queue.Queue[str] = queue.Queue()
 
     def read() -> None:

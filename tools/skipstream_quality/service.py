@@ -1,4 +1,4 @@
-"""Pictures from the running service, kept on disk so that a stopped run goes on where it was.
+"""Images from the running service, kept on disk so that a stopped run goes on where it was.
 
 Image i of run seed s has seed s * 1,000,000 + i and class i modulo the number of classes, whatever
 the setting: every setting starts from the same noise (common random numbers), so differences
@@ -50,7 +50,7 @@ OnImages = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Options:
-    """How the service is used."""
+    """Options of the use of the service."""
 
     cache: Path
     # Images per request and requests at a time: small requests let other traffic in between.
@@ -61,14 +61,14 @@ class Options:
 
 @dataclass(frozen=True)
 class Run:
-    """Pictures [N, H, W, 3] and the folder that keeps them, and what is derived from them."""
+    """Images [N, H, W, 3] and the folder that keeps them, and what is derived from them."""
 
     pictures: Pictures
     folder: Path
 
 
 class Service:
-    """Makes pictures of one model of one server. Use within one event loop, as a context manager.
+    """Makes images of one model of one server. Use within one event loop, as a context manager.
 
     identity: what the weights are known by in the cache; see `weights_identity`.
     """
@@ -86,7 +86,7 @@ class Service:
     async def pictures(
         self, setting: Setting, seed: int, count: int, on_images: OnImages | None = None
     ) -> Run:
-        """The first `count` pictures of a run seed. `on_images` hears how many more are there.
+        """The first `count` images of a run seed. `on_images` hears how many more are there.
 
         Cancelling cancels the calls on the server; finished chunks stay in the cache.
         """
@@ -105,10 +105,10 @@ class Service:
         return Run(pictures[:count], folder)
 
     async def _probe(self, setting: Setting, seed: int) -> tuple[Pictures, GenerateRequest]:
-        """The first picture, made anew, and the request as the server resolved it.
+        """The first image, made anew, and the request as the server resolved it.
 
         That request names every level and coefficient: the cache is keyed by what is computed, not
-        by how it was asked for, and the picture tells whether the server still computes what it
+        by how it was asked for, and the image tells whether the server still computes what it
         did.
         """
         options = self._request(setting, seed, 0, 1)
@@ -228,7 +228,7 @@ def weights_identity(file: Path) -> str:
 
 
 def write_once(file: Path, data: bytes) -> None:
-    """Leaves a file that is there as it is."""
+    """Leaves an existing file unchanged."""
     if not file.exists():
         write(file, data)
 

@@ -28,13 +28,13 @@ class Tuning:
 
     bottom: float = 1.0
     top: float = 1.0
-    # What "noise" of a preset is, as nested tuples: ("window", (lo, hi)), ("ramp",
-    # "strongest_at_..."), ("knots", ((sigma, strength), ...)). None: everywhere.
+    # "noise" of a preset as nested tuples: ("window", (lo, hi)), ("ramp", "strongest_at_..."),
+    # ("knots", ((sigma, strength), ...)). None: everywhere.
     noise: tuple[str, Any] | None = None
 
     @property
     def plain(self) -> bool:
-        """Whether this is the network as it was trained."""
+        """True if this is the network as it was trained."""
         return self.bottom == 1.0 and self.top == 1.0
 
     @staticmethod
@@ -69,7 +69,7 @@ class Tuning:
         return depth
 
     def options(self) -> RequestOptions:
-        """What a request says for it."""
+        """Fields of a request for it."""
         options: RequestOptions = {"rho": LinearDepth(self.bottom, self.top)}
         if self.bottom == self.top:
             options["rho"] = self.bottom
@@ -107,7 +107,7 @@ class Setting:
     s_churn: float = 0.0
 
     def options(self) -> RequestOptions:
-        """What a request says for it, seeds and classes left out."""
+        """Fields of a request for it, seeds and classes left out."""
         options: RequestOptions = {
             "solver": cast(SolverName, self.solver),
             "nfe": self.nfe,

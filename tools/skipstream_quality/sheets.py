@@ -1,4 +1,4 @@
-"""Contact sheets: rows of pictures, enlarged, under each other."""
+"""Contact sheets: rows of images, enlarged, under each other."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BACKGROUND = 255
 
 
 def write_sheet(file: Path, rows: Sequence[Pictures]) -> None:
-    """Rows of the same number of pictures [N, H, W, 3]; enlarged without smoothing, as PNG."""
+    """Rows of the same number of images [N, H, W, 3]; enlarged without smoothing, as PNG."""
     count, height, width, _ = rows[0].shape
     high, wide = height * _SCALE + _GAP, width * _SCALE + _GAP
     canvas = np.full((len(rows) * high + _GAP, count * wide + _GAP, 3), _BACKGROUND, np.uint8)

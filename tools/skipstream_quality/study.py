@@ -14,7 +14,7 @@ from skipstream_quality.settings import Setting
 from skipstream_quality.sheets import write_sheet
 from skipstream_quality.study_file import Group, Sheets, Study
 
-# Sets of real pictures that the floor is the mean of.
+# Sets of real images that the floor is the mean of.
 FLOOR_SEEDS = 5
 
 
@@ -85,7 +85,7 @@ async def _run_group(
 async def _make_sheets(
     sheets: Sheets, results: Results, service: Service, figures: Path
 ) -> list[dict[str, Any]]:
-    """The first pictures of seed 0, which every group with that seed has made already."""
+    """The first images of seed 0, which every group with that seed has made already."""
     best = plain_and_best(results.cells(sheets.best_of))
     made = []
     for nfe in sheets.nfe:
@@ -111,7 +111,7 @@ async def _make_sheets(
 
 
 def count_images(study: Study) -> int:
-    """How many pictures a study needs; of `best_of` groups, the most there may be."""
+    """Number of images a study needs; of `best_of` groups, the most there may be."""
     total = 0
     for group in study.groups:
         settings = len(group.settings)

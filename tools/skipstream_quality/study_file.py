@@ -2,7 +2,7 @@
 
 images = 1000                # per setting and seed
 seeds = [0]                  # runs; more than one shows the spread
-reference_images = 20000     # fresh real pictures that all distances are taken to
+reference_images = 20000     # fresh real images that all distances are taken to
 
 [[group]]
 id = "rho"                   # lower-case letters, digits and hyphens; names its figure
@@ -25,7 +25,7 @@ best_of = ["rho"]            # by solver, NFE; fewest Fréchet distance
 nfe = [9]                    # of these only; default: all there are
 seeds = [1, 2, 3]
 
-[sheets]                     # pictures at rho 1 and at the best tuning of these groups
+[sheets]                     # images at rho 1 and at the best tuning of these groups
 best_of = ["rho"]
 solver = "heun"
 nfe = [5, 9, 19]
@@ -63,7 +63,7 @@ class Group:
     # Empty if best_of says which settings these are.
     settings: tuple[Setting, ...]
     best_of: tuple[str, ...]
-    # Of best_of, the NFE to run; empty: all.
+    # NFE of best_of to run; empty: all.
     best_of_nfe: tuple[int, ...]
     x: str | None
     images: int
@@ -82,7 +82,7 @@ class Sheets:
 
 @dataclass(frozen=True)
 class Study:
-    """What the file says, checked."""
+    """Content of the file, checked."""
 
     reference_images: int
     groups: tuple[Group, ...]

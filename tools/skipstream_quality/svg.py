@@ -34,7 +34,7 @@ class Panel:
     series: Sequence[Series]
     log_x: bool = False
     log_y: bool = False
-    # A dashed line across, such as what real pictures score.
+    # A dashed line across, such as what real images score.
     level: float | None = None
     level_label: str = ""
 

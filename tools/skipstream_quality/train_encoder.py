@@ -1,6 +1,6 @@
 """Trains the parts classifier whose features the Fréchet distance is taken on; needs PyTorch.
 
-The result ships as parts_encoder.safetensors: 3,000 batches of 128 composed pictures, about 15
+The result ships as parts_encoder.safetensors: 3,000 batches of 128 composed images, about 15
 minutes on two cores. Measuring does not need PyTorch.
 """
 
@@ -24,7 +24,7 @@ _NOISE = 0.02  # standard deviation, of values in [-1, 1]: enough that rounding 
 
 
 class Classifier(nn.Module):
-    """What PartsEncoder evaluates, with one linear head for each layer of parts."""
+    """The network of PartsEncoder, with one linear head for each layer of parts."""
 
     def __init__(self, counts: dict[str, int]) -> None:
         super().__init__()

@@ -34,7 +34,7 @@ class ModelConfig:
 class DataConfig:
     kind: str  # "nouns" or "folder"
     folder: str = ""  # of kind folder: one sub-folder of images per class
-    mirror: bool = False  # of kind folder: flips half of the pictures left to right
+    mirror: bool = False  # of kind folder: flips half of the images left to right
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Config:
         return dataclasses.asdict(self)
 
 
-# What a run may change when it is resumed: where it ends and what it costs, not what it learns.
+# Options that a resumed run may change: its end and its costs, not its result.
 CHANGEABLE = {"training.images", "training.cooldown_images", "training.micro_batch"}
 
 

@@ -1,4 +1,4 @@
-"""What to learn: batches of pictures with their classes, drawn anew for every step."""
+"""The training data: batches of images with their classes, drawn anew for every step."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Data(Protocol):
     classes: list[str]
 
     def batch(self, generator: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
-        """uint8 pictures [count, C, H, W] and classes int64 [count], on the data's device."""
+        """uint8 images [count, C, H, W] and classes int64 [count], on the data's device."""
 
 
 def open_data(config: Config, device: torch.device) -> Data:
@@ -37,7 +37,7 @@ def open_data(config: Config, device: torch.device) -> Data:
 
 
 class NounsData:
-    """Pictures composed of parts where they are needed; skipstream_data.nouns on any device."""
+    """Images composed of parts where they are needed; skipstream_data.nouns on any device."""
 
     def __init__(self, device: torch.device) -> None:
         self._parts = nouns.load()
@@ -67,9 +67,9 @@ class NounsData:
 class FolderData:
     """A folder with one sub-folder of images per class; all of them in memory, as bytes.
 
-    The class is the name of the sub-folder; they are sorted. Pictures are cut to the square in
+    The class is the name of the sub-folder; they are sorted. Images are cut to the square in
     their middle and resized (Lanczos) to the resolution; transparency is put on white. Every
-    picture is as likely as any other, so a class with more of them is seen more often.
+    image is as likely as any other, so a class with more of them is seen more often.
     """
 
     def __init__(

@@ -128,7 +128,7 @@ def write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str], forc
 
 
 def check_start(start: ModelFile, path: Path, config: Config, classes: list[str]) -> None:
-    """Whether a run can start from this file: the same network for the same classes."""
+    """True if a run can start from this file: the same network for the same classes."""
     wanted = metadata_of(config, classes, 0)
     if start.metadata.get("preconditioning") != wanted["preconditioning"]:
         raise TrainError(f"{path}: preconditioning must be {wanted['preconditioning']}")

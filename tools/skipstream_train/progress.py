@@ -1,4 +1,4 @@
-"""How a run goes: a line on the terminal, log.jsonl, and curve.svg drawn from it."""
+"""Shows a run: a line on the terminal, log.jsonl, and curve.svg drawn from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run is at a moment, and how it survives the next one: training state and checkpoints."""
+"""The state of a run at a moment, and its checkpoints."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ COUNTERS = ("images_before", "step", "images", "skipped", "skipped_in_a_row", "s
 
 @dataclass
 class Saved:
-    """A checkpoint, as it is on disk."""
+    """A checkpoint in its form on disk."""
 
     config: dict[str, Any]
     classes: list[str]

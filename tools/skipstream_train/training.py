@@ -107,7 +107,7 @@ class Trainer:
         state, training = self.state, self.config.training
         learning_rate = self.learning_rate()
         drawn = self.draw(state.step)
-        # Added up in the order of the parts, whoever computed them.
+        # Added up in the order of the parts, whatever worker computed them.
         total = torch.zeros((), device=self.device)
         sums: list[Tensor] | None = None
         for loss, gradients in self._workers.map(
@@ -157,13 +157,13 @@ class Trainer:
         return Drawn(pictures, labels, sigma, noise, int(generator.integers(2**62)))
 
     def _part(self, drawn: Drawn, begin: int) -> tuple[Tensor, list[Tensor]]:
-        """What a micro-batch adds to the loss and its gradient. In any thread."""
+        """Contribution of a micro-batch to the loss and its gradient. In any thread."""
         part = slice(begin, begin + self._micro_batch)
         loss = self._loss(drawn, part).sum() / self.config.training.batch
         return loss.detach(), list(torch.autograd.grad(loss, self.state.optimizer.parameters))
 
     def _loss(self, drawn: Drawn, part: slice) -> Tensor:
-        """Per picture [b]; EDM equation 8 with the weight of Table 1, mean instead of sum."""
+        """Per image [b]; EDM equation 8 with the weight of Table 1, mean instead of sum."""
         pictures = drawn.pictures[part].contiguous(memory_format=self._memory)
         sigma = drawn.sigma[part]
         labels = None if drawn.labels is None else drawn.labels[part]
@@ -177,7 +177,7 @@ class Trainer:
         return weight * (denoised - pictures).square().mean(dim=(1, 2, 3))
 
     def learning_rate(self) -> float:
-        """Of the next step: linear warm-up, constant, linear cool-down to 0 at the end."""
+        """Learning rate of the next step: linear warm-up, constant, linear cool-down to 0."""
         training, images = self.config.training, self.state.images
         rate = training.learning_rate
         if training.warmup_images:
@@ -188,7 +188,7 @@ class Trainer:
 
 
 def ema_decay(training: TrainingConfig, images_seen: int) -> float:
-    """What a step leaves of the average: half after the half-life, which grows with the run."""
+    """Share of the average after a step: half after the half-life, which grows with the run."""
     half_life = min(training.ema_half_life, training.ema_ramp_up * images_seen)
     return 0.5 ** (training.batch / half_life) if half_life > 0 else 0.0
 

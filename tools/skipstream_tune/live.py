@@ -1,4 +1,4 @@
-"""What a search shows while it runs: a table of the best, and a plot of the grid as SVG."""
+"""Shows a search while it runs: a table of the best, and a plot of the grid as SVG."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class LiveTable:
             return []
         nfe = self._trials[-1].nfe
         mine = [trial for trial in self._trials if trial.nfe == nfe]
-        # More pictures first: their distances are smaller and say more.
+        # More images first: their distances are smaller and say more.
         mine.sort(key=lambda trial: (-trial.images, trial.distance))
         lines = [f"{self._title}, NFE {nfe}: {len(mine)} trials", "  distance  pictures  rho"]
         for trial in mine[:_ROWS]:

@@ -1,6 +1,6 @@
 """The search for one solver and NFE: a coarse grid, then a pattern search around the best.
 
-It knows neither the service nor pictures, only a function from tunings to distances. Given the same
+It knows neither the service nor images, only a function from tunings to distances. Given the same
 distances it takes the same way, so a stopped search that remembers its distances goes on where it
 was.
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 from skipstream_quality.settings import PLAIN, Tuning, two_levels
 
-# Distance of a tuning on the first so many pictures; the same seeds for every tuning.
+# Returns the distance of a tuning on a number of images; the same seeds for every tuning.
 Evaluate = Callable[[Tuning, int], Awaitable[float]]
 
 _RHO_RANGE = (0.0, 2.0)
@@ -27,16 +27,16 @@ _FIRST_STEPS = {"rho": 0.05, "sigma": math.log(2.0), "strength": 0.5}
 
 @dataclass(frozen=True)
 class Plan:
-    """What is tried."""
+    """Tunings that a search tries."""
 
     # rho of the coarse grid, 1 left out.
     rho: Sequence[float] = (0.8, 0.9, 0.95, 1.05, 1.1, 1.2)
     # Noise levels that part low, middle and high noise.
     sigma_split: tuple[float, float] = (0.3, 5.0)
-    # Pictures for a point of the grid, and for one of the refinement.
+    # Images for a point of the grid, and for one of the refinement.
     coarse_images: int = 256
     refine_images: int = 512
-    # Best points of the grid that the refinement looks at again with more pictures.
+    # Best points of the grid that the refinement looks at again with more images.
     kept: int = 4
     # Steps of rho smaller than this are not tried.
     smallest_step: float = 0.0125
@@ -46,7 +46,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Found:
-    """A tuning and its distance on `images` pictures."""
+    """A tuning and its distance on `images` images."""
 
     tuning: Tuning
     distance: float
@@ -70,7 +70,7 @@ def profiles(split: tuple[float, float], rho: float) -> dict[str, Tuning]:
 
 
 async def search(plan: Plan, evaluate: Evaluate) -> Found:
-    """The best tuning there is to find, rho 1 included, on plan.refine_images pictures."""
+    """The best tuning there is to find, rho 1 included, on plan.refine_images images."""
     grid = [Found(PLAIN, await evaluate(PLAIN, plan.coarse_images), plan.coarse_images)]
     for rho in plan.rho:
         for tuning in profiles(plan.sigma_split, rho).values():

@@ -1,4 +1,4 @@
-"""What tuning aims at: the features of reference pictures."""
+"""The target of tuning: the features of reference images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from skipstream_quality.settings import Setting
 
 PARTS = "parts"
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
-# Fewer pictures than this say little about a distribution.
+# Fewer images than this say little about a distribution.
 _FEWEST = 64
 _BLOCK = 512
 # Runs of seeds 0 and up are for candidates; the model's own reference must not share their noise.
@@ -36,7 +36,7 @@ class Target:
     key: str
 
     def distance(self, pictures: Images) -> float:
-        """Fréchet distance of pictures [N, H, W, 3] to the reference."""
+        """Fréchet distance of images [N, H, W, 3] to the reference."""
         return distance(Gaussian.of(self.encoder.features(pictures)), self.gaussian)
 
 
@@ -53,7 +53,7 @@ def choose_encoder(name: str, info: ModelInfo) -> Encoder:
 
 
 def from_folder(folder: Path, info: ModelInfo, encoder: Encoder) -> Target:
-    """Every picture below a folder, cut to the model's shape and scaled to its size."""
+    """Every image below a folder, cut to the model's shape and scaled to its size."""
     files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in _SUFFIXES and f.is_file())
     if len(files) < _FEWEST:
         raise QualityError(
@@ -70,7 +70,7 @@ def from_folder(folder: Path, info: ModelInfo, encoder: Encoder) -> Target:
 
 
 def from_parts(info: ModelInfo, encoder: Encoder, count: int) -> Target:
-    """Fresh pictures composed of the parts, with the heads that the model knows."""
+    """Fresh images composed of the parts, with the heads that the model knows."""
     parts = nouns.load()
     try:
         heads = parts.heads_of(info.class_names)
@@ -89,7 +89,7 @@ def from_parts(info: ModelInfo, encoder: Encoder, count: int) -> Target:
 async def from_model(
     service: Service, setting: Setting, count: int, encoder: Encoder, progress: Progress
 ) -> Target:
-    """The model's own pictures at many evaluations: the best it can do without tuning."""
+    """The model's own images at many evaluations: the best it can do without tuning."""
     progress.begin(f"reference: {setting}")
     run = await service.pictures(setting, OWN_SEED, count, progress.add)
     key = f"{encoder.name}|{service.identity}|{run.folder.name}|{count}"

@@ -18,7 +18,7 @@ namespace skipstream::cli {
 namespace {
 
 int ParseAndRun(int argc, char** argv) {
-  // gRPC's own messages would garble ours; whoever wants them sets the variable.
+  // gRPC's own messages would garble the command's; a user who wants them sets the variable.
   setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
   CLI::App app("Images from skip-tuned diffusion models, made by a Skipstream server.",
                "skipstream");

@@ -1,5 +1,5 @@
-// The subcommands of `skipstream`. Each registers itself and returns the function that runs it:
-// call it after parsing, it returns the exit code.
+// Defines the subcommands of `skipstream`. Each registers itself and returns the function that runs
+// it: call it after parsing, it returns the exit code.
 #ifndef SKIPSTREAM_CLIENT_CLI_COMMANDS_COMMANDS_H_
 #define SKIPSTREAM_CLIENT_CLI_COMMANDS_COMMANDS_H_
 
@@ -17,7 +17,7 @@ Command AddUnloadCommand(CLI::App& app);
 Command AddHealthCommand(CLI::App& app);
 Command AddTokenCommand(CLI::App& app);
 
-// All of it: parses, runs one subcommand, returns the exit code.
+// Runs the whole command: parses, runs one subcommand, returns the exit code.
 int RunSkipstream(int argc, char** argv);
 
 }  // namespace skipstream::cli

@@ -1,4 +1,4 @@
-// Brings what happens on gRPC and signal threads to one thread.
+// Moves events from gRPC and signal threads to one thread.
 #ifndef SKIPSTREAM_CLIENT_CLI_COMMANDS_EVENT_LOOP_H_
 #define SKIPSTREAM_CLIENT_CLI_COMMANDS_EVENT_LOOP_H_
 
@@ -15,7 +15,7 @@ namespace skipstream::cli {
 // Runs posted functions in order on the thread that calls RunUntil().
 class EventLoop {
  public:
-  // Any thread.
+  // Queues an event. Any thread may call it.
   void Post(std::function<void()> event);
 
   // Returns when `done()` holds after an event (or at once). `on_tick` is called at least every

@@ -1,4 +1,4 @@
-// The flags of `skipstream generate`.
+// Defines the flags of `skipstream generate`.
 #ifndef SKIPSTREAM_CLIENT_CLI_COMMANDS_GENERATE_FLAGS_H_
 #define SKIPSTREAM_CLIENT_CLI_COMMANDS_GENERATE_FLAGS_H_
 
@@ -15,7 +15,7 @@ namespace skipstream::cli {
 
 struct GenerateFlags {
   ConnectionFlags connection;
-  // Everything but what the axes say. Untouched fields are the server's defaults.
+  // Holds everything but the axes. Untouched fields are the server's defaults.
   v1::GenerateRequest base;
   SweepAxes axes;
   std::string image_file;    // becomes base.input_image.picture

@@ -20,7 +20,7 @@ namespace {
 
 // Large enough that a request costs nothing beside its images, small enough for any server's limit.
 constexpr int kImagesPerRequest = 16;
-// Of an image that a request carries: more does not fit into a request.
+// Limits an init image or mask: a larger file does not fit into a request.
 constexpr uint64_t kMaxInputBytes = 4 << 20;
 
 absl::StatusOr<GenerateJob> PlanReplay(const std::string& file) {
@@ -45,7 +45,7 @@ absl::StatusOr<std::string> ReadImage(const char* flag, const std::string& file)
   if (!data.ok()) {
     return absl::Status(data.status().code(), absl::StrCat(flag, ": ", data.status().message()));
   }
-  // To the server no bytes would be the same as no image.
+  // The server would take a field without bytes for one without an image.
   if (data->empty()) return absl::InvalidArgumentError(absl::StrCat(flag, ": ", file, " is empty"));
   return data;
 }
@@ -85,8 +85,8 @@ std::string DefaultPattern(const GenerateJob& job) {
                       several_rows && guided ? "-guidance{guidance}" : "", extension);
 }
 
-// What is known of an image before it is made; the same for two images only if their files would
-// be.
+// Returns the values that are known of an image before it is made. They are the same for two images
+// only if their files would be.
 PatternValues ExpectedValues(const GenerateJob& job, const PlannedRequest& planned, int column) {
   const ColumnSpec& spec = job.sweep.columns[column];
   PatternValues values;

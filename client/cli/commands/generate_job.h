@@ -1,5 +1,4 @@
-// What one `skipstream generate` is to make, and where the results go: decided before anything is
-// sent.
+// Plans the images and the output files of one `skipstream generate` before anything is sent.
 #ifndef SKIPSTREAM_CLIENT_CLI_COMMANDS_GENERATE_JOB_H_
 #define SKIPSTREAM_CLIENT_CLI_COMMANDS_GENERATE_JOB_H_
 
@@ -20,14 +19,14 @@ struct GenerateJob {
   std::vector<PlannedRequest> requests;
 
   int num_images() const { return sweep.num_images(); }
-  // Position of an image in reading order, over all rows.
+  // Returns the position of an image in reading order, over all rows.
   int ImageIndex(int row, int column) const {
     return row * static_cast<int>(sweep.columns.size()) + column;
   }
 };
 
-// From the flags and the images they name, or from --request: then one request, as the file has
-// it.
+// Plans the requests from the flags and the images they name; with --request, one request, as the
+// file has it.
 absl::StatusOr<GenerateJob> PlanJob(const GenerateFlags& flags,
                                     absl::FunctionRef<uint32_t()> draw_seed);
 
@@ -38,10 +37,10 @@ struct OutputPlan {
   std::string preview_dir;  // empty: none
 };
 
-// Where `job` goes by the flags. Neither --out nor --grid: files called after class and seed, and
-// for several rows also after NFE, rho, solver and (where it is set) guidance. InvalidArgument if
-// two images would go to one file or flags contradict each other; NotFound if a folder does not
-// exist.
+// Plans the output of `job` from the flags. With neither --out nor --grid, files are named after
+// class and seed, and for several rows also after NFE, rho, solver and (where it is set) guidance.
+// InvalidArgument if two images would go to one file or flags contradict each other; NotFound if a
+// folder does not exist.
 absl::StatusOr<OutputPlan> PlanOutput(const GenerateFlags& flags, const GenerateJob& job);
 
 }  // namespace skipstream::cli

@@ -29,7 +29,7 @@ std::set<std::string> SolversOf(const GenerateRecords& records) {
   return solvers;
 }
 
-// What the labels of the rows say besides the NFE.
+// Selects the parts of the row labels besides the NFE.
 struct RowLabelParts {
   bool rho = false;
   bool guidance = false;

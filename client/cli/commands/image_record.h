@@ -1,4 +1,4 @@
-// What is known about a finished image, and the sheet and the summary made from that.
+// Records finished images, and makes the sheet and the summary from the records.
 #ifndef SKIPSTREAM_CLIENT_CLI_COMMANDS_IMAGE_RECORD_H_
 #define SKIPSTREAM_CLIENT_CLI_COMMANDS_IMAGE_RECORD_H_
 
@@ -19,8 +19,8 @@ namespace skipstream::cli {
 struct ImageRecord {
   int row = 0;
   int column = 0;
-  v1::Image image;   // without its pixels and those it started from
-  std::string rho;   // as asked for: "0.9", a preset's name, ...
+  v1::Image image;   // without its pixels and its init image
+  std::string rho;   // as the request says it: "0.9", a preset's name, ...
   std::string file;  // empty if none was written
   Bitmap bitmap;     // empty unless a sheet is made
 };
@@ -37,16 +37,16 @@ struct GenerateRecords {
   std::vector<v1::Completed> completed;  // one per request that is done
 };
 
-// "cat", "3" where the model has no names, "none" for a model without classes.
+// Returns "cat", "3" where the model has no names, "none" for a model without classes.
 std::string ClassLabel(const v1::Image& image);
 PatternValues ValuesOf(const ImageRecord& record, const GenerateJob& job);
 
-// Labelled for a sweep, else a plain square one. An empty title: the model and, if it is the same
-// everywhere, the solver. There is at least one image.
+// Makes a labelled sheet for a sweep, else a plain square one. An empty title means the model and,
+// if it is the same everywhere, the solver. There is at least one image.
 ContactSheet MakeSheet(const GenerateJob& job, const GenerateRecords& records,
                        const std::string& title);
 
-// The object that --json prints.
+// Returns the object that --json prints.
 nlohmann::ordered_json MakeSummary(const GenerateJob& job, const GenerateRecords& records,
                                    const std::string& grid, absl::Duration wall_time,
                                    const absl::Status& status);

@@ -1,4 +1,4 @@
-// Ctrl-C without a signal handler.
+// Handles Ctrl-C without a signal handler.
 #ifndef SKIPSTREAM_CLIENT_CLI_COMMANDS_INTERRUPT_H_
 #define SKIPSTREAM_CLIENT_CLI_COMMANDS_INTERRUPT_H_
 
@@ -11,8 +11,8 @@ namespace skipstream::cli {
 // InterruptWatcher sees them. Call before anything starts a thread.
 void BlockInterrupts();
 
-// Waits for SIGINT and SIGTERM on a thread of its own. The first calls `on_interrupt(signal)`
-// there; the second calls `before_exit` and ends the process at once with 128 + signal.
+// Waits for SIGINT and SIGTERM on a separate thread. The first calls `on_interrupt(signal)` there;
+// the second calls `before_exit` and ends the process at once with 128 + signal.
 class InterruptWatcher {
  public:
   explicit InterruptWatcher(

@@ -15,8 +15,8 @@
 
 namespace skipstream::cli {
 
-// Called on the thread of RequestRunner::Run(). `request` is the index into its list. A status that
-// is not OK stops the run.
+// Receives reports on the thread of RequestRunner::Run(). `request` is the index into its list. A
+// status that is not OK stops the run.
 class RunListener {
  public:
   virtual ~RunListener() = default;
@@ -29,10 +29,10 @@ class RunListener {
 };
 
 struct RunOutcome {
-  // What stopped the run: the first error, or CANCELLED after Cancel(). OK if every request is
-  // done; single images may have failed even then.
+  // Reason why the run stopped: the first error, or CANCELLED after Cancel(). OK if every request
+  // is done; single images may have failed even then.
   absl::Status status;
-  // By request; nullopt for those that did not complete.
+  // Results by request; nullopt for those that did not complete.
   std::vector<std::optional<v1::Completed>> completed;
 };
 
@@ -53,7 +53,7 @@ class RequestRunner {
   // failing request cancels the others, unless it failed because single images did.
   RunOutcome Run(const std::vector<v1::GenerateRequest>& requests);
 
-  // On the loop's thread: post it.
+  // Must be called on the loop's thread: post it.
   void Cancel() { Stop(absl::CancelledError("interrupted")); }
 
  private:

@@ -1,4 +1,4 @@
-// The flags of `skipstream generate` that say how a sample is integrated.
+// Adds the flags of `skipstream generate` that control the sampler.
 #ifndef SKIPSTREAM_CLIENT_CLI_COMMANDS_SAMPLER_FLAGS_H_
 #define SKIPSTREAM_CLIENT_CLI_COMMANDS_SAMPLER_FLAGS_H_
 
@@ -8,10 +8,10 @@
 
 namespace skipstream::cli {
 
-// Solver, NFE and noise levels. Returns --nfe.
+// Adds solver, NFE and noise levels. Returns --nfe.
 CLI::Option* AddSamplerFlags(CLI::App& command, GenerateFlags& flags);
 
-// What belongs to some solvers only.
+// Adds the options that belong to some solvers only.
 void AddSolverOptionFlags(CLI::App& command, GenerateFlags& flags);
 
 }  // namespace skipstream::cli

@@ -1,4 +1,4 @@
-// Where the server is and how to reach it: the flags that every subcommand has.
+// Adds the flags that every subcommand has: the server's address and the connection to it.
 #ifndef SKIPSTREAM_CLIENT_CLI_FLAGS_CONNECTION_FLAGS_H_
 #define SKIPSTREAM_CLIENT_CLI_FLAGS_CONNECTION_FLAGS_H_
 

@@ -1,4 +1,4 @@
-// What the flags of `skipstream generate` are made of, on top of CLI11.
+// Builds the flags of `skipstream generate` on top of CLI11.
 #ifndef SKIPSTREAM_CLIENT_CLI_FLAGS_FLAG_HELPERS_H_
 #define SKIPSTREAM_CLIENT_CLI_FLAGS_FLAG_HELPERS_H_
 
@@ -20,7 +20,7 @@
 
 namespace skipstream::cli {
 
-// Passes texts that a request can carry.
+// Accepts texts that a request can carry.
 inline CLI::Validator Utf8() {
   return CLI::Validator(
       [](const std::string& text) {
@@ -29,7 +29,7 @@ inline CLI::Validator Utf8() {
       "");
 }
 
-// Passes numbers; "nan" and "inf" are none.
+// Accepts numbers; "nan" and "inf" are none.
 inline CLI::Validator Number() {
   return CLI::Validator(
       [](const std::string& text) {
@@ -40,7 +40,7 @@ inline CLI::Validator Number() {
       "");
 }
 
-// --timeout: seconds, above 0.
+// Adds --timeout: seconds, above 0.
 inline CLI::Option* AddTimeoutFlag(CLI::App& command, double& seconds,
                                    const std::string& default_value) {
   return command
@@ -51,14 +51,14 @@ inline CLI::Option* AddTimeoutFlag(CLI::App& command, double& seconds,
       ->check(CLI::PositiveNumber.description(""));
 }
 
-// Unwraps what a parser made of a flag's text; CLI11 reports errors by exception.
+// Returns the parsed value of a flag's text; CLI11 reports errors by exception.
 template <typename T>
 T ValueOrThrow(const std::string& flag, absl::StatusOr<T> parsed) {
   if (!parsed.ok()) throw CLI::ValidationError(flag, std::string(parsed.status().message()));
   return *std::move(parsed);
 }
 
-// A flag that may be repeated; every occurrence is a list.
+// Adds a flag that may be repeated; every occurrence is a list.
 template <typename T>
 CLI::Option* AddList(CLI::App& command, const std::string& flag, std::vector<T>& values,
                      absl::StatusOr<std::vector<T>> (*parse)(absl::string_view),
@@ -74,7 +74,7 @@ CLI::Option* AddList(CLI::App& command, const std::string& flag, std::vector<T>&
       ->check(Utf8());
 }
 
-// A flag with one value that goes to `use`: a finite number, or text that a request can carry.
+// Adds a flag with one value that goes to `use`: a finite number, or text that a request can carry.
 template <typename T>
 CLI::Option* AddValue(CLI::App& command, const std::string& flag, std::function<void(T)> use,
                       const std::string& help, const std::string& type) {
@@ -87,7 +87,7 @@ CLI::Option* AddValue(CLI::App& command, const std::string& flag, std::function<
   return option;
 }
 
-// A flag with one value that `parse` turns into what goes to `use`.
+// Adds a flag with one value that `parse` converts for `use`.
 template <typename T>
 CLI::Option* AddParsed(CLI::App& command, const std::string& flag,
                        absl::StatusOr<T> (*parse)(absl::string_view), std::function<void(T)> use,
@@ -98,7 +98,7 @@ CLI::Option* AddParsed(CLI::App& command, const std::string& flag,
       type);
 }
 
-// A flag whose value is one of a few words.
+// Adds a flag whose value is one of a few words.
 inline CLI::Option* AddWord(CLI::App& command, const std::string& flag,
                             const std::vector<std::string>& words,
                             std::function<void(std::string)> use, const std::string& help) {
@@ -106,7 +106,7 @@ inline CLI::Option* AddWord(CLI::App& command, const std::string& flag,
       ->check(CLI::IsMember(words).description(""));
 }
 
-// A flag whose value is a word of an enum of the API.
+// Adds a flag whose value is a word of an enum of the API.
 template <typename Enum>
 CLI::Option* AddChoice(CLI::App& command, const std::string& flag, std::function<void(Enum)> use,
                        const std::string& help) {

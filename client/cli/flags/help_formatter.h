@@ -1,4 +1,5 @@
-// Help that fits a terminal: wrapped, and without the list of exclusions CLI11 adds to every flag.
+// Formats help for a terminal: wrapped, and without the list of exclusions that CLI11 adds to every
+// flag.
 #ifndef SKIPSTREAM_CLIENT_CLI_FLAGS_HELP_FORMATTER_H_
 #define SKIPSTREAM_CLIENT_CLI_FLAGS_HELP_FORMATTER_H_
 
@@ -15,7 +16,8 @@ class HelpFormatter : public CLI::Formatter {
   std::string make_description(const CLI::App* app) const override;
 };
 
-// Words in lines of at most `width` columns, the second and later ones indented; ends in '\n'.
+// Wraps words in lines of at most `width` columns, the second and later ones indented; ends in
+// '\n'.
 std::string WrapWords(absl::string_view text, int width, int indent);
 
 }  // namespace skipstream::cli

@@ -1,5 +1,5 @@
-// The small languages of the flags: lists, ranges, pairs. Every error says what was read and what
-// would be valid.
+// Parses the small languages of the flags: lists, ranges, pairs. Every error quotes the text and
+// says what would be valid.
 #ifndef SKIPSTREAM_CLIENT_CLI_FLAGS_LIST_PARSER_H_
 #define SKIPSTREAM_CLIENT_CLI_FLAGS_LIST_PARSER_H_
 
@@ -14,7 +14,8 @@
 
 namespace skipstream::cli {
 
-// One row of a sweep: what all its images share. An empty member leaves the request's own value.
+// Holds one row of a sweep: the settings that all its images share. An empty member leaves the
+// request's own value.
 struct RowSpec {
   std::optional<int> nfe;
   std::optional<double> rho;
@@ -22,21 +23,21 @@ struct RowSpec {
   std::optional<v1::Solver> solver;
 };
 
-// "1,5-8": single seeds and inclusive ranges, 0 to 4294967295; at most 65536 seeds.
+// Parses "1,5-8": single seeds and inclusive ranges, 0 to 4294967295; at most 65536 seeds.
 absl::StatusOr<std::vector<uint32_t>> ParseSeeds(absl::string_view text);
-// "9,19"
+// Parses "9,19".
 absl::StatusOr<std::vector<int>> ParseIntegers(absl::string_view text);
-// "0.9,1.0,1.05"; finite
+// Parses "0.9,1.0,1.05"; the numbers are finite.
 absl::StatusOr<std::vector<double>> ParseNumbers(absl::string_view text);
-// "heun,dpmpp_2m": the words of v1::Solver
+// Parses "heun,dpmpp_2m": the words of v1::Solver.
 absl::StatusOr<std::vector<v1::Solver>> ParseSolvers(absl::string_view text);
-// "cat,dog,3": names or indexes; only all-digit words are indexes.
+// Parses "cat,dog,3": names or indexes; only all-digit words are indexes.
 absl::StatusOr<std::vector<v1::ClassSelector>> ParseClasses(absl::string_view text);
-// "9:0.9,35:1.0" or "9:0.9:euler": rows of nfe:rho or nfe:rho:solver.
+// Parses "9:0.9,35:1.0" or "9:0.9:euler": rows of nfe:rho or nfe:rho:solver.
 absl::StatusOr<std::vector<RowSpec>> ParseRows(absl::string_view text);
-// "0.5,10", "0.5," or ",10": noise levels; an end left out is open.
+// Parses "0.5,10", "0.5," or ",10": noise levels; an end left out is open.
 absl::StatusOr<v1::NoiseWindow> ParseWindow(absl::string_view text);
-// "0.1:0,5:1": sigma:strength
+// Parses "0.1:0,5:1": sigma:strength.
 absl::StatusOr<v1::NoiseKnots> ParseKnots(absl::string_view text);
 
 }  // namespace skipstream::cli

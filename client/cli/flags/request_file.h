@@ -1,4 +1,4 @@
-// Requests on disk: a JSON file, or the text chunk of a PNG that a server made.
+// Loads requests from disk: a JSON file, or the text chunk of a PNG that a server made.
 #ifndef SKIPSTREAM_CLIENT_CLI_FLAGS_REQUEST_FILE_H_
 #define SKIPSTREAM_CLIENT_CLI_FLAGS_REQUEST_FILE_H_
 
@@ -10,11 +10,11 @@
 
 namespace skipstream::cli {
 
-// A PNG is recognised by its signature, anything else has to be the JSON form of a GenerateRequest.
-// The message of an error begins with `path`.
+// Loads a request. A PNG is recognised by its signature, anything else has to be the JSON form of a
+// GenerateRequest. The message of an error begins with `path`.
 absl::StatusOr<v1::GenerateRequest> LoadRequest(const std::string& path);
 
-// The JSON form of a GenerateRequest; unknown fields are an error.
+// Parses the JSON form of a GenerateRequest; unknown fields are an error.
 absl::StatusOr<v1::GenerateRequest> RequestFromJson(absl::string_view json);
 
 }  // namespace skipstream::cli

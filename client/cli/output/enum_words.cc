@@ -6,7 +6,7 @@
 namespace skipstream::cli {
 namespace {
 
-// Of the value <PREFIX>_UNSPECIFIED = 0 that every enum of the API begins with.
+// Ends the name of the value <PREFIX>_UNSPECIFIED = 0 that every enum of the API begins with.
 constexpr absl::string_view kUnspecified = "UNSPECIFIED";
 
 std::string Word(const google::protobuf::EnumValueDescriptor& value) {

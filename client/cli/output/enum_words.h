@@ -1,5 +1,5 @@
-// The enums of the API as flags and output spell them: SOLVER_DPMPP_2M is "dpmpp_2m". Read from the
-// API's own description, so that a new value needs no second list.
+// Spells the enums of the API as flags and output do: SOLVER_DPMPP_2M is "dpmpp_2m". The words are
+// read from the API's own description, so that a new value needs no second list.
 #ifndef SKIPSTREAM_CLIENT_CLI_OUTPUT_ENUM_WORDS_H_
 #define SKIPSTREAM_CLIENT_CLI_OUTPUT_ENUM_WORDS_H_
 
@@ -14,13 +14,13 @@
 
 namespace skipstream::cli {
 
-// The words of an enum in the order of the API, without its UNSPECIFIED value.
+// Returns the words of an enum in the order of the API, without its UNSPECIFIED value.
 std::vector<std::string> WordsOf(const google::protobuf::EnumDescriptor& type);
 
-// Nullopt if `word` is none of WordsOf().
+// Returns nullopt if `word` is none of WordsOf().
 std::optional<int> NumberOf(const google::protobuf::EnumDescriptor& type, absl::string_view word);
 
-// Empty for the UNSPECIFIED value and for a number this client does not know.
+// Returns an empty word for the UNSPECIFIED value and for a number that this client does not know.
 std::string WordFor(const google::protobuf::EnumDescriptor& type, int number);
 
 template <typename Enum>

@@ -1,4 +1,4 @@
-// Decodes images in memory, and the formats the server sends.
+// Decodes images in memory and the formats that the server sends, and encodes PNG.
 #ifndef SKIPSTREAM_CLIENT_CLI_OUTPUT_IMAGE_CODEC_H_
 #define SKIPSTREAM_CLIENT_CLI_OUTPUT_IMAGE_CODEC_H_
 
@@ -12,7 +12,7 @@
 
 namespace skipstream::cli {
 
-// 8-bit RGB, row-major, [height, width, 3].
+// Holds 8-bit RGB, row-major, [height, width, 3].
 struct Bitmap {
   int width = 0;
   int height = 0;
@@ -23,12 +23,13 @@ struct Bitmap {
   const uint8_t* at(int x, int y) const { return &rgb[(static_cast<size_t>(y) * width + x) * 3]; }
 };
 
-// PNG, WebP or raw; grey becomes RGB. DataLoss for anything that is not what it says it is.
+// Decodes PNG, WebP or raw; grey becomes RGB. DataLoss for data that does not match its
+// description.
 absl::StatusOr<Bitmap> DecodeImage(const v1::EncodedImage& image);
 
 absl::StatusOr<std::string> EncodePng(const Bitmap& bitmap);
 
-// The text chunk called `keyword`. NotFound if the PNG has none.
+// Returns the text chunk called `keyword`. NotFound if the PNG has none.
 absl::StatusOr<std::string> ReadPngText(absl::string_view png, absl::string_view keyword);
 
 }  // namespace skipstream::cli

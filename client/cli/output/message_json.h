@@ -1,4 +1,4 @@
-// JSON as the command prints it.
+// Formats JSON as the command prints it.
 #ifndef SKIPSTREAM_CLIENT_CLI_OUTPUT_MESSAGE_JSON_H_
 #define SKIPSTREAM_CLIENT_CLI_OUTPUT_MESSAGE_JSON_H_
 
@@ -11,14 +11,15 @@ namespace skipstream::cli {
 
 inline constexpr int kOneLine = -1;
 
-// Ends in '\n'. Text that is no UTF-8, such as the name of a file, gets U+FFFD in place of the
-// bytes that are none. A terminal may show it: control characters are escaped.
+// Formats `json`, ending in '\n'. In text that is no UTF-8, such as the name of a file, U+FFFD
+// replaces the invalid bytes. Control characters are escaped, since a terminal may show the text.
 std::string DumpJson(const nlohmann::ordered_json& json, int indent = 2);
 
-// On one line, fields that are not set left out: what RequestFromJson() reads.
+// Formats on one line, with unset fields left out; RequestFromJson() reads this form.
 std::string MessageToJson(const google::protobuf::Message& message);
 
-// For people and scripts: several lines, ending in '\n', names as in the .proto files, every field.
+// Formats for people and scripts: several lines, ending in '\n', names as in the .proto files,
+// every field.
 std::string MessageToPrettyJson(const google::protobuf::Message& message);
 
 }  // namespace skipstream::cli

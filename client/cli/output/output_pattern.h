@@ -1,4 +1,4 @@
-// File names with placeholders: {index} {seed} {class} {nfe} {rho} {guidance} {solver}.
+// Expands file names with placeholders: {index} {seed} {class} {nfe} {rho} {guidance} {solver}.
 #ifndef SKIPSTREAM_CLIENT_CLI_OUTPUT_OUTPUT_PATTERN_H_
 #define SKIPSTREAM_CLIENT_CLI_OUTPUT_OUTPUT_PATTERN_H_
 
@@ -11,7 +11,7 @@
 namespace skipstream::cli {
 
 struct PatternValues {
-  int index = 0;       // of the image, over all images
+  int index = 0;       // index of the image, over all images
   int num_images = 1;  // the index is padded with zeros, so that files sort by it
   uint32_t seed = 0;
   std::string class_name;
@@ -23,11 +23,11 @@ struct PatternValues {
 
 bool HasPlaceholders(absl::string_view pattern);
 
-// InvalidArgument naming the first unknown placeholder or an unclosed brace.
+// Returns InvalidArgument that names the first unknown placeholder or an unclosed brace, or OK.
 absl::Status ValidatePattern(absl::string_view pattern);
 
-// `pattern` is valid. Values cannot leave the folder the pattern names: characters other than
-// letters, digits, '.', '_', '-' become '_', also a leading '.'.
+// Fills in a valid `pattern`. Values cannot leave the folder that the pattern names: characters
+// other than letters, digits, '.', '_', '-' become '_', also a leading '.'.
 std::string ExpandPattern(absl::string_view pattern, const PatternValues& values);
 
 }  // namespace skipstream::cli

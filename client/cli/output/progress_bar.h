@@ -1,4 +1,4 @@
-// The line that tells a person at a terminal how far things are.
+// Shows the progress of a run in one line of a terminal.
 #ifndef SKIPSTREAM_CLIENT_CLI_OUTPUT_PROGRESS_BAR_H_
 #define SKIPSTREAM_CLIENT_CLI_OUTPUT_PROGRESS_BAR_H_
 
@@ -18,14 +18,14 @@ struct ProgressState {
   absl::Duration elapsed;         // since the first request was sent
 };
 
-// " 42% [#####-------] 3/8 images, 310 evaluations/s, 12 s left", at most `width` columns; the bar
-// takes what the words leave.
+// Returns " 42% [#####-------] 3/8 images, 310 evaluations/s, 12 s left", at most `width` columns;
+// the bar fills the columns beside the words.
 std::string RenderProgress(const ProgressState& state, int width);
 
 // Draws on a file descriptor, in place. Does nothing unless it is a terminal.
 class ProgressBar {
  public:
-  // `enabled` false: never draws.
+  // Never draws if `enabled` is false.
   ProgressBar(int fd, bool enabled);
   ~ProgressBar() { Clear(); }
 

@@ -1,4 +1,4 @@
-// Text from outside (servers, files, arguments) made fit to be shown.
+// Makes text from outside (servers, files, arguments) fit to be shown.
 #ifndef SKIPSTREAM_CLIENT_CLI_OUTPUT_TEXT_H_
 #define SKIPSTREAM_CLIENT_CLI_OUTPUT_TEXT_H_
 
@@ -10,16 +10,16 @@ namespace skipstream::cli {
 
 bool IsUtf8(absl::string_view text);
 
-// For people: control characters, line ends included, bidirectional overrides and bytes that are no
-// UTF-8 become \n, \x1b, \u202e, ...; everything else stays. A terminal then shows the text and
-// obeys none of it.
+// Escapes text for people: control characters, line ends included, bidirectional overrides and
+// bytes that are no UTF-8 become \n, \x1b, \u202e, ...; everything else stays. A terminal then
+// shows the text and obeys none of it.
 std::string Printable(absl::string_view text);
 
-// The same for what has lines of its own: their ends stay.
+// Does the same for text with several lines: their ends stay.
 std::string PrintableLines(absl::string_view text);
 
-// The same for JSON without loss: what JSON itself leaves alone becomes \u202e, ... `json` is
-// valid.
+// Does the same for valid `json` without loss: characters that JSON itself does not escape become
+// \u202e, ...
 std::string PrintableJson(absl::string_view json);
 
 }  // namespace skipstream::cli

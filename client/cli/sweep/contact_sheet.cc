@@ -32,7 +32,7 @@ int MostLines(const Labels& labels) {
   return static_cast<int>(most);
 }
 
-// Where things go, in pixels.
+// Holds the layout of a sheet in pixels.
 struct Layout {
   int zoom = 1;
   int cell_width = 0;

@@ -1,5 +1,4 @@
-// A sweep: rows (NFE x rho x guidance x solver) by columns (class x seed), and the requests that
-// fill it.
+// Expands a sweep, rows (NFE x rho x guidance x solver) by columns (class x seed), into requests.
 #ifndef SKIPSTREAM_CLIENT_CLI_SWEEP_SWEEP_H_
 #define SKIPSTREAM_CLIENT_CLI_SWEEP_SWEEP_H_
 
@@ -15,7 +14,7 @@
 
 namespace skipstream::cli {
 
-// What the flags say, list by list. Empty: not given.
+// Holds the lists of the flags. Empty: not given.
 struct SweepAxes {
   std::vector<int> nfe;
   std::vector<double> rho;
@@ -40,11 +39,12 @@ struct Sweep {
   int num_images() const { return static_cast<int>(rows.size() * columns.size()); }
 };
 
-// Rows: the cross product of nfe, rho, guidance and solvers in this order, or `rows` as listed,
-// each with every guidance and every solver unless it names its own. Columns: as many seeds as
-// classes (several) are paired, class i with seed i; otherwise every class gets every seed. No
-// seeds: `count` (or 1) drawn ones, the same in every row. One seed and a count: seed, seed + 1,
-// ... (wrapping at 2^32). Several seeds and a different count are an error.
+// Expands rows and columns. Rows are the cross product of nfe, rho, guidance and solvers in this
+// order, or `rows` as listed. A listed row gets every guidance, and every solver unless it names
+// one. If there are several classes and equally many seeds, class i is paired with seed i;
+// otherwise every class gets every seed. Without seeds, `count` (or 1) are drawn, the same in every
+// row. One seed and a count give seed, seed + 1, ... (wrapping at 2^32). Several seeds and a
+// different count are an error.
 absl::StatusOr<Sweep> ExpandSweep(const SweepAxes& axes, absl::FunctionRef<uint32_t()> draw_seed);
 
 struct PlannedRequest {
@@ -53,15 +53,17 @@ struct PlannedRequest {
   int first_column = 0;  // image i of the request belongs to column first_column + i
 };
 
-// One request per row and up to `images_per_request` columns, each `base` with the row's and the
-// columns' values filled in, and the options of its solver as FitSolverOptions() leaves them.
+// Makes one request per row and up to `images_per_request` columns. Each is `base` with the row's
+// and the columns' values filled in, and the options of its solver as FitSolverOptions() leaves
+// them.
 std::vector<PlannedRequest> PlanRequests(const Sweep& sweep, const v1::GenerateRequest& base,
                                          int images_per_request);
 
-// "2.0" (at least one decimal); "1.0", no guidance, if unset.
+// Returns "2.0" (at least one decimal); "1.0", no guidance, if unset.
 std::string DescribeGuidance(const v1::Guidance& guidance);
 
-// "0.9" (at least one decimal), "0.9-1.1" (linear), "list", the preset's name; "1.0" if unset.
+// Returns "0.9" (at least one decimal), "0.9-1.1" (linear), "list", the preset's name; "1.0" if
+// unset.
 std::string DescribeRho(const v1::SkipTuning& tuning);
 
 }  // namespace skipstream::cli

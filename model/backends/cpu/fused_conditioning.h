@@ -1,4 +1,4 @@
-// What the fused form of a network makes of noise levels and classes, in float32.
+// Computes the conditions of a network's fused form from noise levels and classes, in float32.
 #ifndef SKIPSTREAM_MODEL_BACKENDS_CPU_FUSED_CONDITIONING_H_
 #define SKIPSTREAM_MODEL_BACKENDS_CPU_FUSED_CONDITIONING_H_
 
@@ -17,35 +17,36 @@
 
 namespace skipstream {
 
-// The noise level and the class of each row as one vector, and what every block takes from it.
+// Combines the noise level and the class of each row into one vector, and applies every block's
+// affine layer to it.
 class FusedConditioning {
  public:
   FusedConditioning(const SongUNetConfig& config, ParameterSource& source);
   FusedConditioning(const DhariwalUNetConfig& config, ParameterSource& source);
 
-  // The layer `name` of the next block, whose outputs, plus `bias` if there is one, Apply()
-  // computes too.
+  // Adds the layer `name` of the next block. Apply() computes its outputs, plus `bias` if there is
+  // one, too.
   void AddBlock(ParameterSource& source, const std::string& name, int64_t outputs,
                 const cpu::AlignedBuffer<float>* bias);
 
-  // Outputs of all blocks.
+  // Returns the number of outputs of all blocks.
   int64_t outputs() const { return outputs_; }
-  // Where in the result of Apply() for `rows` rows the outputs of a block for one of them are.
+  // Returns the offset, in the result of Apply() for `rows` rows, of a block's outputs for one row.
   int64_t Place(size_t block, int64_t row, int64_t rows) const {
     return first_[block] * rows + blocks_[block].outputs() * row;
   }
 
-  // Values Apply() needs room for per row, besides its result.
+  // Returns the values per row that Apply() needs room for, besides its result.
   int64_t scratch_size() const { return noise_ + 2 * emb_; }
-  // c_noise [rows], labels [rows, label_dim] or null; result: rows * outputs() values. Called by
-  // every member of the team; returns when all of it is done.
+  // Computes rows * outputs() values into `result` from c_noise [rows] and labels [rows, label_dim]
+  // or null. Called by every member of the team; returns when all of it is done.
   void Apply(const float* c_noise, const float* labels, int64_t rows, float* scratch, float* result,
              const cpu::Team& team) const;
 
  private:
   void TakeLayers(int augment_dim, ParameterSource& source);
 
-  bool label_first_ = false;  // the class joins the noise embedding; else what is made of it
+  bool label_first_ = false;  // the class joins the noise embedding; else the layers' output
   int64_t noise_;
   int64_t emb_;
   NoiseEmbedding map_noise_;

@@ -1,5 +1,5 @@
-// Parameters of the fused form of a network, packed as the kernels of model/backends/cpu read them.
-// Where a source has no values, the layers are empty.
+// Packs the parameters of the fused form of a network as the kernels of model/backends/cpu read
+// them. Where a source has no values, the layers are empty.
 #ifndef SKIPSTREAM_MODEL_BACKENDS_CPU_FUSED_LAYERS_H_
 #define SKIPSTREAM_MODEL_BACKENDS_CPU_FUSED_LAYERS_H_
 
@@ -16,10 +16,10 @@
 
 namespace skipstream {
 
-// [n], with room for the kernels to read whole vectors.
+// Takes a vector [n], with room for the kernels to read whole vectors.
 cpu::AlignedBuffer<float> TakeVector(ParameterSource& source, const std::string& name, int64_t n);
 
-// A matrix that is filled part by part.
+// Holds a packed matrix that is filled part by part.
 template <typename T>
 class PackedMatrix {
  public:
@@ -27,7 +27,8 @@ class PackedMatrix {
   PackedMatrix(int64_t rows, int64_t columns)
       : rows_(rows), columns_(columns), values_(cpu::PackedSize<T>(rows, columns)) {}
 
-  // Column column(i) gets the i-th `rows` values of `weight`, times `factor`, from row `first` on.
+  // Fills column column(i), from row `first` on, with the i-th `rows` values of `weight`, times
+  // `factor`.
   template <typename Column>
   void Fill(const float* weight, int64_t first, int64_t rows, const Column& column,
             float factor = 1.0f) {
@@ -48,18 +49,19 @@ class PackedMatrix {
   cpu::AlignedBuffer<T> values_;
 };
 
-// Fully connected layer in float32.
+// Applies a fully connected layer in float32.
 class FusedLinear {
  public:
   FusedLinear() = default;
-  // The weight counts times `factor`.
+  // Multiplies the weight by `factor`.
   FusedLinear(ParameterSource& source, const std::string& name, int64_t inputs, int64_t outputs,
               Linear::Bias stored = Linear::Bias::kStored, float factor = 1.0f);
 
   int64_t outputs() const { return outputs_; }
   cpu::AlignedBuffer<float>& bias() { return bias_; }
 
-  // This member's part of x [rows, inputs] -> out [rows, outputs], plus `residual` if there is one.
+  // Computes this member's part of x [rows, inputs] -> out [rows, outputs], plus `residual` if
+  // there is one.
   void Apply(const float* x, int64_t rows, const float* residual, float* out,
              const cpu::Team& team) const;
 
@@ -70,7 +72,7 @@ class FusedLinear {
   cpu::AlignedBuffer<float> bias_;
 };
 
-// Convolutions of one operand each that add up to one result.
+// Holds convolutions of one operand each that add up to one result.
 template <typename T>
 struct FusedConv {
   PackedMatrix<T> weight;
@@ -83,7 +85,7 @@ struct FusedConv {
   };
 
   FusedConv() = default;
-  // `parts`: outputs are stored as (c, part) and become (part, c).
+  // Reorders outputs stored as (c, part) to (part, c), for `parts` parts.
   FusedConv(ParameterSource& source, const std::vector<Operand>& operands, int64_t outputs,
             int64_t parts = 1) {
     const auto column = [&](int64_t i) { return i % parts * (outputs / parts) + i / parts; };
@@ -106,7 +108,7 @@ struct FusedConv {
     weight = PackedMatrix<T>(rows, outputs);
     int64_t row = 0;
     for (size_t i = 0; i < operands.size(); ++i) {
-      // In channels-last memory: [out, tap, in].
+      // Weights are in channels-last memory: [out, tap, in].
       weight.Fill(weights[i].const_data_ptr<float>(), row, Rows(operands[i]), column);
       row += Rows(operands[i]);
     }

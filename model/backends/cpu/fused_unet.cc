@@ -33,7 +33,7 @@ using cpu::kLanes;
 using cpu::RoundUp;
 using cpu::Team;
 
-// An image [H, W, C] and the statistics of its lines.
+// Holds an image [H, W, C] and the statistics of its lines.
 struct Feature {
   AlignedBuffer<float> x;
   AlignedBuffer<float> mean;
@@ -42,7 +42,7 @@ struct Feature {
   int64_t channels = 0;
 
   Feature() = default;
-  // Room for so many values, and so many of one line of pixels.
+  // Allocates `values` values, and `line` statistics of each kind.
   Feature(int64_t values, int64_t line) : x(values), mean(line), squares(line) {}
 
   void Shape(int64_t pixels_across, int64_t c) {
@@ -58,14 +58,14 @@ struct Feature {
   }
 };
 
-// What is computed of one row of a batch.
+// Holds the buffers in which one row of a batch is computed.
 template <typename T>
 struct RowBuffers {
   std::vector<Feature> skips;
-  Feature decoder[2];          // blocks in turns
+  Feature decoder[2];          // used by blocks alternately
   Feature middle;              // between the convolutions of a block
   AlignedBuffer<float> image;  // with zeros around
-  AlignedBuffer<T> active;     // what a convolution reads, with zeros around
+  AlignedBuffer<T> active;     // input of a convolution, with zeros around
   AlignedBuffer<T> raw;
   AlignedBuffer<float> raw_float;
   AlignedBuffer<T> qkv;
@@ -73,7 +73,7 @@ struct RowBuffers {
   AlignedBuffer<T> values;
 };
 
-// Of the buffers that blocks share: the most that any of them needs.
+// Holds the sizes of the buffers that blocks share: the largest that any block needs.
 struct Sizes {
   int64_t feature = 0;
   int64_t line = 0;
@@ -87,7 +87,7 @@ struct Sizes {
   int64_t channels = 0;
 };
 
-// What one thread needs for itself.
+// Holds the scratch memory of one thread.
 template <typename T>
 struct Scratch {
   AlignedBuffer<float> multiplier;
@@ -290,7 +290,7 @@ class FusedUNet final : public UNet {
     return buffers;
   }
 
-  // What thread `me` of `threads` does of a batch.
+  // Computes the share of thread `me` of `threads` in a batch.
   void Compute(const Batch& batch, Workspace& workspace, int me, int threads) const {
 #pragma omp single
     {
@@ -305,8 +305,8 @@ class FusedUNet final : public UNet {
     const Team all(me, threads, workspace.barriers[0]);
     conditioning_.Apply(batch.c_noise, batch.labels, batch.rows, workspace.embedding.data(),
                         workspace.conditions.data(), all);
-    // Whoever is free takes a row, as long as there is one for each thread; groups of threads share
-    // what is left then.
+    // Free threads take one row each, as long as there is one for every thread; then groups of
+    // threads share the remaining rows.
     const int64_t alone = batch.rows / threads * threads;
     for (int64_t row; (row = workspace.next_row.fetch_add(1)) < alone;) {
       ComputeRow(batch, workspace, row, workspace.buffers[me], workspace.scratch[me], Team());
@@ -387,7 +387,7 @@ class FusedUNet final : public UNet {
     return task;
   }
 
-  // Into the row's active buffer.
+  // Normalizes into the row's active buffer.
   void Normalize(const Row& row, cpu::Normalization<T>& task) const {
     task.out = row.buffers.active.data();
     Scratch<T>& scratch = row.scratch;

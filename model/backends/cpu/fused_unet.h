@@ -1,4 +1,4 @@
-// A UNet computed by the kernels of model/backends/cpu: the same network as SongUNet or
+// Computes a UNet with the kernels of model/backends/cpu. The network is the same as SongUNet or
 // DhariwalUNet, with everything between two convolutions in one pass over the pixels, and no
 // concatenation in memory.
 #ifndef SKIPSTREAM_MODEL_BACKENDS_CPU_FUSED_UNET_H_
@@ -17,9 +17,9 @@ namespace skipstream {
 // Unimplemented, saying why, where this CPU or this kind of network has no fused form.
 absl::Status CheckFused(const UNetFamilyConfig& config, Precision precision);
 
-// A network's value depends on nothing but its row: not on the batch, nor on the number of threads,
-// of which it uses as many as the calling thread's LibTorch setting says. Only if CheckFused() is
-// OK.
+// Makes the fused form of a network; requires that CheckFused() is OK. A row's result depends
+// neither on its batch nor on the number of threads. It uses as many threads as the calling
+// thread's LibTorch setting says.
 std::unique_ptr<UNet> MakeFusedUNet(const UNetFamilyConfig& config, int out_channels,
                                     Precision precision, ParameterSource& source);
 

@@ -1,9 +1,9 @@
-// Vectorised pieces of a UNet evaluation on a CPU, each for a part of one image's work, so that
-// the caller decides which thread does what. Images are in channels-last memory [H, W, C].
+// Vectorises pieces of a UNet evaluation on a CPU. Each kernel does a part of one image's work, so
+// that the caller assigns the parts to threads. Images are in channels-last memory [H, W, C].
 //
-// What a piece computes depends neither on how the work is divided nor on what else is computed:
-// every sum is taken in one fixed order. T is the type of what products are taken of, float or
-// BFloat16; sums and everything between products are float32.
+// A result depends neither on how the work is divided nor on other work: every sum is taken in one
+// fixed order. T is the type of the factors of products, float or BFloat16; sums and everything
+// between products are float32.
 #ifndef SKIPSTREAM_MODEL_BACKENDS_CPU_KERNELS_H_
 #define SKIPSTREAM_MODEL_BACKENDS_CPU_KERNELS_H_
 
@@ -12,41 +12,41 @@
 
 namespace skipstream::cpu {
 
-// The upper half of a float32.
+// Holds the upper half of a float32.
 struct BFloat16 {
   uint16_t bits = 0;
 };
 
-// How many factors of one sum lie side by side in a packed matrix.
+// Number of neighbouring factors of one sum in a packed matrix.
 template <typename T>
 constexpr int kPack = 4 / static_cast<int>(sizeof(T));
 
-// As T: to the nearest, ties to even.
+// Rounds x to T: to the nearest, ties to even.
 inline float Rounded(float x, float) { return x; }
 inline BFloat16 Rounded(float x, BFloat16) {
   const auto bits = std::bit_cast<uint32_t>(x);
   return {static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16)};
 }
 
-// Columns of a packed matrix: blocks of this many, the last filled up to a multiple of kLanes.
+// Columns of a packed matrix come in blocks of kBlock, the last filled up to a multiple of kLanes.
 constexpr int64_t kBlock = 32;
 constexpr int64_t kLanes = 16;
 
-// What the kernels' sources call of this header is inlined there: a copy compiled for AVX-512 must
-// not be the one that other code is linked with.
+// Functions of this header that the kernels' sources call are inlined there: a copy compiled for
+// AVX-512 must not be the one that other code is linked with.
 [[gnu::always_inline]] constexpr int64_t RoundUp(int64_t n, int64_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
 }
 constexpr int64_t NumBlocks(int64_t columns) { return (columns + kBlock - 1) / kBlock; }
 
-// Elements of a packed matrix of `rows` rows, which are filled up to a multiple of kPack: per block
-// of columns, per kPack rows, per column the kPack values.
+// Returns the elements of a packed matrix of `rows` rows, which are filled up to a multiple of
+// kPack. Their order is: per block of columns, per kPack rows, per column the kPack values.
 template <typename T>
 constexpr int64_t PackedSize(int64_t rows, int64_t columns) {
   return RoundUp(rows, kPack<T>) * RoundUp(columns, kLanes);
 }
 
-// Where element (row, column) is.
+// Returns the index of element (row, column).
 template <typename T>
 constexpr int64_t PackedIndex(int64_t rows, int64_t columns, int64_t row, int64_t column) {
   const int64_t block = column / kBlock * kBlock;
@@ -56,17 +56,17 @@ constexpr int64_t PackedIndex(int64_t rows, int64_t columns, int64_t row, int64_
          row % kPack<T>;
 }
 
-// One operand of a convolution: kernel 3 or 1, stride 1. `data` is the first tap of the first
-// pixel, so for kernel 3 a pixel above and to the left of it; the image has zeros around.
+// Describes one operand of a convolution: kernel 3 or 1, stride 1. `data` is the first tap of the
+// first pixel, so for kernel 3 a pixel above and to the left of it; the image has zeros around.
 template <typename T>
 struct ConvInput {
   const T* data = nullptr;
   int64_t channels = 0;  // a multiple of kPack
-  int64_t line = 0;      // between lines, in elements
+  int64_t line = 0;      // distance between lines, in elements
   int kernel = 0;        // 0: there is no such operand
 };
 
-// out = (bias + sum over the inputs of their convolutions + residual) * scale.
+// Describes out = (bias + sum over the inputs of their convolutions + residual) * scale.
 template <typename T>
 struct Convolution {
   ConvInput<T> inputs[2];
@@ -82,7 +82,7 @@ struct Convolution {
   T* rounded = nullptr;  // the same, if `out` is null
 };
 
-// The units of work of a convolution: one line of one block of columns each.
+// Returns the units of work of a convolution: one line of one block of columns each.
 template <typename T>
 int64_t ConvolutionUnits(const Convolution<T>& task) {
   return NumBlocks(task.columns) * task.height;
@@ -90,7 +90,8 @@ int64_t ConvolutionUnits(const Convolution<T>& task) {
 template <typename T>
 void Convolve(const Convolution<T>& task, int64_t begin, int64_t end);
 
-// Per line and channel of x [H, W, C]: the mean, and the sum of squared differences from it.
+// Describes the statistics per line and channel of x [H, W, C]: the mean, and the sum of squared
+// differences from it.
 struct LineStatistics {
   const float* x = nullptr;
   int64_t width = 0;
@@ -100,16 +101,16 @@ struct LineStatistics {
 };
 void MeasureLines(const LineStatistics& task, int64_t begin, int64_t end);
 
-// What one or two tensors of one size side by side are normalised to, group by group (arXiv
-// 1803.08494), and what goes with it.
+// Describes a group normalization (arXiv 1803.08494) of one tensor, or of two of one size side by
+// side, with its activation, resampling and outputs.
 template <typename T>
 struct Normalization {
   struct Part {
     const float* x = nullptr;        // [H, W, channels]
-    const float* mean = nullptr;     // [H, channels]: of its lines
+    const float* mean = nullptr;     // [H, channels], of the lines of x
     const float* squares = nullptr;  // [H, channels]
     int64_t channels = 0;
-    float factor = 1.0f;  // x counts times this
+    float factor = 1.0f;  // factor of x
   };
   enum class Resampling { kNone, kDown, kUp };  // by the box filter, after the activation
 
@@ -131,12 +132,12 @@ struct Normalization {
   float* raw_float = nullptr;  // [H', W', C] or none: the same unrounded
 };
 
-// What every line of a Normalization needs: y = x * multiplier + offset, per channel.
-// `scratch`: 2 C doubles.
+// Computes the coefficients that every line of a Normalization needs: y = x * multiplier + offset,
+// per channel. `scratch`: 2 C doubles.
 template <typename T>
 void NormalizationCoefficients(const Normalization<T>& task, float* multiplier, float* offset,
                                double* scratch);
-// The units of work are lines, of x or of the output, whichever has fewer.
+// Returns the units of work: lines of x or of the output, whichever has fewer.
 template <typename T>
 int64_t NormalizationUnits(const Normalization<T>& task) {
   const bool down = task.resampling == Normalization<T>::Resampling::kDown;
@@ -146,7 +147,7 @@ template <typename T>
 void Normalize(const Normalization<T>& task, const float* multiplier, const float* offset,
                int64_t begin, int64_t end);
 
-// Self-attention over n pixels by one head: softmax(q k^T / sqrt(d)) v.
+// Describes self-attention over n pixels by one head: softmax(q k^T / sqrt(d)) v.
 template <typename T>
 struct AttentionHead {
   const T* q = nullptr;  // [n, d], `stride` between pixels
@@ -164,16 +165,17 @@ template <typename T>
 void PackKeys(const AttentionHead<T>& head);
 template <typename T>
 void PackValues(const AttentionHead<T>& head);
-constexpr int64_t kQueries = 8;  // of one unit of work
+constexpr int64_t kQueries = 8;  // queries per unit of work
 template <typename T>
 int64_t AttentionUnits(const AttentionHead<T>& head) {
   return (head.pixels + kQueries - 1) / kQueries;
 }
-// Scratch: `scores` kQueries * (n filled up to kLanes) floats, `weights` as many T.
+// Computes units [begin, end). Scratch: `scores` and `weights` have kQueries * (n filled up to
+// kLanes) values each.
 template <typename T>
 void Attend(const AttentionHead<T>& head, float* scores, T* weights, int64_t begin, int64_t end);
 
-// x = x / (1 + exp(-x)), for n values.
+// Applies x = x / (1 + exp(-x)) to n values.
 void SiluInPlace(float* x, int64_t n);
 
 }  // namespace skipstream::cpu

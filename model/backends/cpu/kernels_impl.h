@@ -275,7 +275,7 @@ void NormalizationCoefficients(const Normalization<T>& task, float* multiplier, 
 
 namespace {
 
-// Where a Normalization writes: one line of output pixels.
+// Points to the line of output pixels that a Normalization writes.
 template <typename T>
 struct OutputLine {
   T* out;
@@ -386,7 +386,7 @@ void Normalize(const Normalization<T>& task, const float* multiplier, const floa
 
 template <typename T>
 void PackKeys(const AttentionHead<T>& head) {
-  // What one packed row of a column holds is kPack neighbouring values, 32 bits.
+  // One packed row of a column holds kPack neighbouring values, 32 bits.
   const __m512i pixel_bytes = _mm512_mullo_epi32(
       _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
       _mm512_set1_epi32(static_cast<int>(head.stride * static_cast<int64_t>(sizeof(T)))));

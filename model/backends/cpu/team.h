@@ -1,4 +1,4 @@
-// Threads that share one piece of work after the other.
+// Shares one piece of work after another among threads.
 #ifndef SKIPSTREAM_MODEL_BACKENDS_CPU_TEAM_H_
 #define SKIPSTREAM_MODEL_BACKENDS_CPU_TEAM_H_
 
@@ -7,11 +7,11 @@
 
 namespace skipstream::cpu {
 
-// Where `members` threads wait for each other, again and again. Waits spinning at first, then
+// Lets `members` threads wait for each other, repeatedly. A thread waits spinning at first, then
 // asleep: threads may outnumber free cores.
-class alignas(64) Barrier {  // a cache line of its own
+class alignas(64) Barrier {  // alone in its cache line
  public:
-  // Before anyone waits.
+  // Must be called before a thread waits.
   void Reset(int members) { members_ = members; }
   void Wait();
 
@@ -21,11 +21,11 @@ class alignas(64) Barrier {  // a cache line of its own
   std::atomic<uint32_t> round_ = 0;
 };
 
-// One thread's view of its team. Alone, it does everything itself.
+// Represents one thread in its team. A Team without others does everything itself.
 class Team {
  public:
   Team() = default;
-  // `barrier` is the team's and has `members` members.
+  // `barrier` belongs to the team and has `members` members.
   Team(int member, int members, Barrier& barrier)
       : member_(member), members_(members), barrier_(&barrier) {}
 

@@ -23,7 +23,7 @@ class CudaMark final : public DeviceMark {
  public:
   CudaMark(int device, const c10::cuda::CUDAStream& stream) : device_(device) {
     const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device_));
-    // Whoever waits sleeps: the thread that queues needs the core.
+    // Waiting threads sleep: the thread that queues needs the core.
     C10_CUDA_CHECK(cudaEventCreateWithFlags(&event_, cudaEventBlockingSync));
     if (const cudaError_t error = cudaEventRecord(event_, stream); error != cudaSuccess) {
       cudaEventDestroy(event_);
@@ -154,8 +154,8 @@ class CudaBackend final : public KernelBackend {
     return std::make_unique<CudaGraph>(std::move(graph), live_graphs_);
   }
 
-  // After a recording that failed: the stream and the allocators work again, and the next recording
-  // starts in a pool of its own.
+  // Cleans up after a recording that failed: the stream and the allocators work again, and the next
+  // recording starts in a new pool.
   void AbandonRecording() {
     cudaGraph_t unfinished = nullptr;
     cudaStreamEndCapture(stream_, &unfinished);
@@ -176,7 +176,7 @@ class CudaBackend final : public KernelBackend {
   const c10::DeviceIndex index_;
   const c10::cuda::CUDAStream stream_;
   c10::MempoolId_t pool_{};  // all graphs run one after another, so they share their memory
-  // Of the pool; graphs are made and destroyed by the thread that queues.
+  // Counts the live graphs of the pool; the thread that queues makes and destroys them.
   const std::shared_ptr<int> live_graphs_ = std::make_shared<int>(0);
 };
 

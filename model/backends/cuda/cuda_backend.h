@@ -1,5 +1,5 @@
-// NVIDIA GPUs: LibTorch's CUDA operations, the kernels of model/backends/cuda/kernels.cu, CUDA
-// graphs.
+// Runs on NVIDIA GPUs: LibTorch's CUDA operations, the kernels of model/backends/cuda/kernels.cu,
+// CUDA graphs.
 #ifndef SKIPSTREAM_MODEL_BACKENDS_CUDA_CUDA_BACKEND_H_
 #define SKIPSTREAM_MODEL_BACKENDS_CUDA_CUDA_BACKEND_H_
 
@@ -13,15 +13,15 @@
 namespace skipstream {
 
 struct CudaOptions {
-  int index = 0;  // of the GPU
-  // Convolutions by algorithms that always give the same bytes; else by those that are measured to
-  // be the fastest.
+  int index = 0;  // index of the GPU
+  // Convolutions use algorithms that always give the same bytes; else those that are measured to be
+  // the fastest.
   bool deterministic = false;
   // None: bfloat16, or float32 if `deterministic`.
   std::optional<Precision> precision = Precision::kFloat32;
 };
 
-// How many GPUs there are; 0 without a driver as well.
+// Returns the number of GPUs; 0 without a driver as well.
 int NumCudaDevices();
 
 // NotFound if there is no such GPU. Sets LibTorch's switches of the process: TF32 is off, so that

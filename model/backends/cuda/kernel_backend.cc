@@ -34,7 +34,8 @@ cuda::Sampling SamplingOf(Resample resample) {
   return cuda::Sampling::kNone;
 }
 
-// Of a tensor [B, ...] or [1, ...]: from one image's values to the next one's.
+// Returns the distance from one image's values to the next one's in a tensor [B, ...]; 0 for [1,
+// ...].
 int64_t StrideOf(const at::Tensor& x) { return x.size(0) == 1 ? 0 : x.stride(0); }
 
 const float* FloatsOf(const at::Tensor& x) {

@@ -39,7 +39,7 @@ class KernelBackend : public Backend, public UNetKernels {
  private:
   virtual CUstream_st* stream() const = 0;
   at::TensorOptions Options(at::ScalarType type) const;
-  // Fills in the shape and what the sums need, and launches. Returns the sums.
+  // Fills in the shape and the buffers that the sums need, and launches. Returns the sums.
   at::Tensor AddUp(cuda::Sum& sum, const at::Tensor& main);
 
   const PrecisionChoice precision_;

@@ -29,7 +29,7 @@ __device__ float* SharedMemory() {
   return memory;
 }
 
-// On a grid of blocks of so many threads and bytes of shared memory.
+// Launches on a grid of `blocks` blocks with this number of threads and bytes of shared memory.
 template <typename... Parameters, typename... Arguments>
 int Launch(void (*kernel)(Parameters...), dim3 grid, int threads, size_t shared,
            cudaStream_t stream, const Arguments&... arguments) {
@@ -62,7 +62,7 @@ __device__ void Load(const T* from, float (&to)[N]) {
   for (int i = 0; i < N; ++i) to[i] = static_cast<float>(pack.v[i]);
 }
 
-// Leaves in `values` what is stored, rounded.
+// Leaves in `values` the rounded values that are stored.
 template <int N, typename T>
 __device__ void Store(float (&values)[N], T* to) {
   Pack<T, N> pack;
@@ -74,8 +74,8 @@ __device__ void Store(float (&values)[N], T* to) {
   *reinterpret_cast<Pack<T, N>*>(to) = pack;
 }
 
-// Calls read(pixel, weight) for each pixel of the image before a change of resolution that
-// pixel (y, x) after it is made of. `width`: before.
+// Calls read(pixel, weight) for each pixel of the image that pixel (y, x) after a change of
+// resolution combines. `width` is the one before it.
 template <typename Read>
 __device__ void ForSources(Sampling sampling, int y, int x, int width, const Read& read) {
   if (sampling == Sampling::kNone) {

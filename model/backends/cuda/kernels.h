@@ -1,6 +1,6 @@
-// Launches of the kernels of CudaBackend on a stream; what they compute is said in
-// model/backends/device.h. Every pointer is of the device's memory. Each returns a cudaError_t
-// (0: launched), whatever goes wrong later shows at the next wait.
+// Launches the kernels of CudaBackend on a stream; model/backends/device.h describes the results.
+// Every pointer points to the device's memory. Each function returns a cudaError_t (0: launched);
+// later errors show at the next wait.
 #ifndef SKIPSTREAM_MODEL_BACKENDS_CUDA_KERNELS_H_
 #define SKIPSTREAM_MODEL_BACKENDS_CUDA_KERNELS_H_
 
@@ -12,13 +12,13 @@ struct CUstream_st;  // cudaStream_t
 
 namespace skipstream::cuda {
 
-// What an error of the functions below means.
+// Returns the text of an error that the functions below return.
 const char* ErrorText(int error);
 
 enum class Type { kFloat32, kBFloat16 };
 enum class Sampling { kNone, kUp, kDown };
 
-// Values of an image [H, W, C] and, per image, their sums and sums of squares [2, C].
+// Holds values of an image [H, W, C] and, per image, their sums and sums of squares [2, C].
 struct NormOperand {
   const void* x = nullptr;
   const float* sums = nullptr;
@@ -51,8 +51,8 @@ struct Norm {
 };
 int Normalize(const Norm& norm, CUstream_st* stream);
 
-// (main + bias + shortcut + rho * second) * scale, or with no `out` main + bias alone; and the sums
-// of what comes of it, in an order that depends on nothing but the shape of an image.
+// Describes (main + bias + shortcut + rho * second) * scale, or with no `out` main + bias alone,
+// and the sums of the result. The order of summation depends on nothing but the shape of an image.
 struct Sum {
   const void* main = nullptr;
   const float* bias = nullptr;  // null: zero
@@ -73,11 +73,11 @@ struct Sum {
   int width = 0;
   int channels = 0;
 };
-// Parts of an image that are summed up apart; of the shape and type alone.
+// Returns the parts of an image that are summed up apart; it depends on the shape and type alone.
 int SumChunks(const Sum& sum);
 int AddUp(const Sum& sum, CUstream_st* stream);
 
-// Rows and updates as model/diffusion/slot_update.h says: some only fill the batch.
+// Run over rows and updates of model/diffusion/slot_update.h; some only fill the batch.
 int Gather(const RowDescriptor* rows, int count, Extent shape, int labels_per_row, float* x,
            float* c_noise, float* labels, CUstream_st* stream);
 int Update(const SlotUpdate* updates, const RowDescriptor* rows, int count, Extent shape,

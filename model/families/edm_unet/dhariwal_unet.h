@@ -1,5 +1,5 @@
-// The UNet of Dhariwal and Nichol (arXiv 2105.05233), ADM, as EDM (arXiv 2206.00364) parametrises
-// it.
+// Implements the UNet of Dhariwal and Nichol (arXiv 2105.05233), ADM, as EDM (arXiv 2206.00364)
+// parametrises it.
 #ifndef SKIPSTREAM_MODEL_FAMILIES_EDM_UNET_DHARIWAL_UNET_H_
 #define SKIPSTREAM_MODEL_FAMILIES_EDM_UNET_DHARIWAL_UNET_H_
 

@@ -1,5 +1,5 @@
-// The UNet of Dhariwal and Nichol (arXiv 2105.05233), known as ADM, as EDM (arXiv 2206.00364)
-// parametrises it.
+// Configures the UNet of Dhariwal and Nichol (arXiv 2105.05233), known as ADM, as EDM (arXiv
+// 2206.00364) parametrises it.
 #ifndef SKIPSTREAM_MODEL_FAMILIES_EDM_UNET_DHARIWAL_UNET_CONFIG_H_
 #define SKIPSTREAM_MODEL_FAMILIES_EDM_UNET_DHARIWAL_UNET_CONFIG_H_
 
@@ -7,7 +7,7 @@
 
 namespace skipstream {
 
-// The defaults are the published ones for ImageNet-64.
+// Holds the options. The defaults are the published ones for ImageNet-64.
 struct DhariwalUNetConfig : UNetConfig {
   DhariwalUNetConfig() {
     model_channels = 192;
@@ -16,12 +16,13 @@ struct DhariwalUNetConfig : UNetConfig {
     attn_resolutions = {32, 16, 8};
   }
 
-  // Attention heads of a block that attends: one per 64 channels; 0: too narrow for attention.
+  // Returns the attention heads of a block that attends: one per 64 channels; 0: too narrow for
+  // attention.
   static int heads(int channels) { return channels / 64; }
 };
 
-// Reads the network's keys. A value out of range sticks to `fields` as InvalidArgument naming the
-// key.
+// Reads the network's keys. A value out of range sticks to `fields` as InvalidArgument that names
+// the key.
 DhariwalUNetConfig ReadDhariwalUNetConfig(FieldReader& fields);
 
 }  // namespace skipstream

@@ -1,4 +1,4 @@
-// What a model file says about its network, apart from the weights. Torch-free.
+// Describes the network of a model file, apart from the weights. Torch-free.
 #ifndef SKIPSTREAM_MODEL_FAMILIES_EDM_UNET_MODEL_FILE_H_
 #define SKIPSTREAM_MODEL_FAMILIES_EDM_UNET_MODEL_FILE_H_
 
@@ -21,18 +21,18 @@ struct ModelDescription {
   Preconditioning preconditioning;
   NetworkInfo info;  // without parameter_count and sha256
 
-  // Channels of the raw network's output.
+  // Returns the channels of the raw network's output.
   int out_channels() const { return info.channels * preconditioning.outputs_per_channel(); }
-  // What the families have in common.
+  // Returns the options that the families have in common.
   const UNetConfig& unet() const {
     return std::visit([](const auto& family) -> const UNetConfig& { return family; }, config);
   }
 };
 
-// Reads the metadata of a model file: `preconditioning` and `config` (required; the config's
-// model_type says which family, SongUNet if absent), `classes` (JSON list of label_dim different
-// names), `skip_tuning` (model/files/presets.h) and `license`. Other keys are ignored.
-// InvalidArgument naming the key and field for anything else; Unimplemented for another model_type.
+// Reads the metadata of a model file: `preconditioning` and `config` (required), `classes` (JSON
+// list of label_dim different names), `skip_tuning` (model/files/presets.h) and `license`. The
+// config's model_type names the family, SongUNet if absent. Other keys are ignored. InvalidArgument
+// naming the key and field for anything else; Unimplemented for another model_type.
 absl::StatusOr<ModelDescription> ParseModelMetadata(
     const std::map<std::string, std::string>& metadata);
 

@@ -1,5 +1,5 @@
-// The SongUNet of Song et al. (arXiv 2011.13456), DDPM++ and NCSN++, as EDM (arXiv 2206.00364)
-// parametrises it.
+// Implements the SongUNet of Song et al. (arXiv 2011.13456), DDPM++ and NCSN++, as EDM (arXiv
+// 2206.00364) parametrises it.
 #ifndef SKIPSTREAM_MODEL_FAMILIES_EDM_UNET_SONG_UNET_H_
 #define SKIPSTREAM_MODEL_FAMILIES_EDM_UNET_SONG_UNET_H_
 
@@ -27,19 +27,19 @@ class SongUNet final : public UNet {
  private:
   struct EncoderStep {
     UNetBlock block;
-    // Encoder kSkip, at a level's first block: the image, downsampled once per level, enters
+    // Set for encoder kSkip at a level's first block: the image, downsampled once per level, enters
     // through a 1x1 convolution.
     std::optional<Resampler> aux_down;
     std::optional<Conv> aux_skip;
-    // Encoder kResidual, there.
+    // Set for encoder kResidual, at the same blocks.
     std::optional<DownConv> aux_residual;
   };
   struct DecoderStep {
     UNetBlock block;
     bool takes_skip = false;
-    // What a level adds to the output after its last block: the finest always, the others with
-    // decoder kSkip.
-    std::optional<Resampler> aux_up;  // of what the coarser levels gave; none at the coarsest
+    // Layers that add a level's contribution to the output after its last block: the finest level's
+    // always, the others' with decoder kSkip.
+    std::optional<Resampler> aux_up;  // for the coarser levels' output; none at the coarsest
     std::optional<GroupNorm> aux_norm;
     std::optional<Conv> aux_conv;
   };

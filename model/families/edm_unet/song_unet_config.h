@@ -1,4 +1,5 @@
-// The SongUNet of Song et al. (arXiv 2011.13456) with the options EDM (arXiv 2206.00364) gives it.
+// Configures the SongUNet of Song et al. (arXiv 2011.13456) with the options that EDM (arXiv
+// 2206.00364) gives it.
 #ifndef SKIPSTREAM_MODEL_FAMILIES_EDM_UNET_SONG_UNET_CONFIG_H_
 #define SKIPSTREAM_MODEL_FAMILIES_EDM_UNET_SONG_UNET_CONFIG_H_
 
@@ -8,14 +9,15 @@
 
 namespace skipstream {
 
-// Names as in the JSON; the defaults are the published ones, DDPM++. NCSN++ is embedding_type
-// "fourier", encoder_type "residual", channel_mult_noise 2 and resample_filter [1, 3, 3, 1].
+// Holds the options under their names in the JSON. The defaults are the published ones, DDPM++.
+// NCSN++ is embedding_type "fourier", encoder_type "residual", channel_mult_noise 2 and
+// resample_filter [1, 3, 3, 1].
 struct SongUNetConfig : UNetConfig {
   enum class Embedding { kPositional, kFourier };
-  // What the encoder is fed beside its own features from level 1 on: nothing; the downsampled
+  // Selects the encoder's input beside its own features from level 1 on: nothing; the downsampled
   // image; a chain of strided convolutions that starts from the image.
   enum class Encoder { kStandard, kSkip, kResidual };
-  // Whether only the finest level makes the output, or every level adds to it.
+  // Selects the levels that add to the output: only the finest one, or every level.
   enum class Decoder { kStandard, kSkip };
 
   SongUNetConfig() {
@@ -34,8 +36,8 @@ struct SongUNetConfig : UNetConfig {
   int noise_channels() const { return model_channels * channel_mult_noise; }
 };
 
-// Reads the network's keys. A value out of range sticks to `fields` as InvalidArgument naming the
-// key.
+// Reads the network's keys. A value out of range sticks to `fields` as InvalidArgument that names
+// the key.
 SongUNetConfig ReadSongUNetConfig(FieldReader& fields);
 
 }  // namespace skipstream

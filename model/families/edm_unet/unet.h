@@ -1,4 +1,4 @@
-// The raw network F inside a denoiser: a UNet whose skip connections are scaled per row.
+// Defines the raw network F inside a denoiser: a UNet whose skip connections are scaled per row.
 #ifndef SKIPSTREAM_MODEL_FAMILIES_EDM_UNET_UNET_H_
 #define SKIPSTREAM_MODEL_FAMILIES_EDM_UNET_UNET_H_
 
@@ -8,8 +8,8 @@
 
 namespace skipstream {
 
-// Immutable; usable from several threads. A family's constructor takes every parameter from a
-// ParameterSource, which tells whether the network is whole.
+// Evaluates the network. Immutable; usable from several threads. A family's constructor takes every
+// parameter from a ParameterSource, which reports errors in them.
 class UNet {
  public:
   virtual ~UNet() = default;
@@ -24,17 +24,19 @@ class UNet {
                              const at::Tensor& labels, const at::Tensor& rho) const = 0;
 };
 
-// What the encoder has handed over and the decoder has not yet taken back, during one Forward().
+// Holds the skips that the encoder has pushed and the decoder has not yet taken, during one
+// Forward().
 class SkipStack {
  public:
-  // rho [B, K]; outlives the stack.
+  // `rho` is [B, K] and outlives the stack.
   explicit SkipStack(const at::Tensor& rho) : rho_(rho) {}
 
   void Push(at::Tensor skip);
   const at::Tensor& top() const { return skips_.back(); }
   at::Tensor& top() { return skips_.back(); }
 
-  // The decoder's features h with the top skip, scaled, behind them; takes it off the stack.
+  // Takes the top skip off the stack, scales it, and returns the decoder's features h with the skip
+  // behind them.
   at::Tensor Join(const at::Tensor& h);
 
  private:

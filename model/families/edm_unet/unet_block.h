@@ -11,13 +11,13 @@
 
 namespace skipstream {
 
-// Residual block: norm, SiLU, convolution (with resampling), embedding, norm, SiLU, convolution,
-// plus the shortcut; then attention, if it has any.
+// Computes a residual block: norm, SiLU, convolution (with resampling), embedding, norm, SiLU,
+// convolution, plus the shortcut; then attention, if it has any.
 class UNetBlock {
  public:
   UNetBlock(ParameterSource& source, const UNetBlockStyle& style, const UNetBlockSpec& spec);
 
-  // x [B, in, H, W], emb [B, emb_channels] -> [B, out, H', W'].
+  // Maps x [B, in, H, W] and emb [B, emb_channels] to [B, out, H', W'].
   at::Tensor operator()(const at::Tensor& x, const at::Tensor& emb) const;
 
  private:

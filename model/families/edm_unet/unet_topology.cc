@@ -11,13 +11,13 @@
 namespace skipstream {
 namespace {
 
-// What the families differ in.
+// Holds the properties in which the families differ.
 struct Family {
   UNetBlockStyle style;
   int in_conv_channels;
-  // Heads of an attention over so many channels.
+  // Returns the heads of an attention over `channels` channels.
   absl::FunctionRef<int(int channels)> heads;
-  // At the levels with attention: every block of the decoder attends, or only the level's last.
+  // At the levels with attention, every block of the decoder attends, or only the level's last.
   bool every_decoder_block_attends;
 };
 

@@ -7,20 +7,19 @@
 
 namespace skipstream {
 
-// What gRPC promises of the callbacks of one reactor, told to ThreadSanitizer: they come once the
-// reactor has been handed over, OnDone after all others and after Finish. It cannot see that for
-// itself, as the locks and atomics of a gRPC library that is not instrumented are hidden from it.
-// Of the others among each other nothing is promised, and nothing told. Without the sanitizer it
-// does nothing.
+// Declares gRPC's guarantees about the callbacks of one reactor to ThreadSanitizer: they come once
+// the reactor has been handed over, OnDone after all others and after Finish. The sanitizer does
+// not see the locks and atomics of a gRPC library that is not instrumented. gRPC guarantees no
+// order among the other callbacks, and none is declared. Without the sanitizer it does nothing.
 class CallbackOrder {
  public:
-  // The last of what is done before gRPC has the reactor.
+  // Must come last before gRPC gets the reactor.
   void HandOver() { Release(handed_over_); }
 
-  // The last of what is done before gRPC is told to finish.
+  // Must come last before the reactor calls gRPC's Finish.
   void Finish() { Release(ended_); }
 
-  // As long as a callback other than OnDone runs.
+  // Must live as long as a callback other than OnDone runs.
   class Callback {
    public:
     explicit Callback(CallbackOrder& order) : order_(order) { Acquire(order_.handed_over_); }
@@ -32,7 +31,7 @@ class CallbackOrder {
     CallbackOrder& order_;
   };
 
-  // The first of what OnDone does.
+  // Must come first in OnDone.
   void Done() {
     Acquire(handed_over_);
     Acquire(ended_);

@@ -17,14 +17,15 @@
 namespace skipstream {
 namespace {
 
-// For files, the metrics port and what gRPC opens besides connections; of few, a quarter.
+// Descriptors kept for files, the metrics port and gRPC's other uses; at most a quarter of all.
 constexpr int kReservedDescriptors = 64;
-// At a time, so that whoever connects without end does not keep others, or the stop, waiting.
+// Connections accepted at a time, so that an endless stream of them does not delay other sockets or
+// the stop.
 constexpr int kMaxAtATime = 64;
-// Until the next try when there is no descriptor left.
+// Milliseconds until the next try when there is no descriptor left.
 constexpr int kPauseMs = 100;
 
-// The first descriptor number that is not for connections, if there may be so many of them.
+// Returns the first descriptor number that is not for connections.
 int DescriptorLimit(int max_connections) {
   rlimit limits = {};
   if (getrlimit(RLIMIT_NOFILE, &limits) != 0) return kMaxDescriptors;

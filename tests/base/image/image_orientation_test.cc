@@ -1,4 +1,4 @@
-// Reads the orientation that image files carry, and tells animations.
+// Reads the orientation that image files carry, and detects animations.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -414,7 +414,7 @@ TEST_F(CommandTest, ATokenWhoseEntryIsLostIsNotKept) {
 }
 
 TEST_F(CommandTest, AReaderThatLeavesEndsTheCommandQuietly) {
-  // The command starts once the reader has closed the pipe; a parent ignores the signal.
+  // The command starts once the other end of the pipe is closed; a parent ignores the signal.
   const std::string script =
       "trap '' PIPE; mkfifo $0; { cat $0 >/dev/null; \"$@\"; echo $? >&2; } | "
       "{ exec <&-; echo >$0; }";

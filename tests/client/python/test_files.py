@@ -1,4 +1,4 @@
-"""What `save` does to what is there already."""
+"""`save` and existing files."""
 
 import os
 import stat

@@ -94,7 +94,7 @@ def test_the_proto_has_no_field_that_the_options_cannot_set() -> None:
         "skip_tuning": {"rho", "preset", "noise"},
         "output": {field.name for field in pb.Output.DESCRIPTOR.fields},
         "sampler": {field.name for field in pb.Sampler.DESCRIPTOR.fields}
-        # The schedules are values of one option; two of them have an option of their own.
+        # The schedules are values of one option; two of them have a separate option.
         - {field.name for field in pb.Sampler.DESCRIPTOR.oneofs_by_name["schedule"].fields}
         | {"schedule", "schedule_exponent", "sigmas"},
     }

@@ -1,4 +1,4 @@
-"""Where a token goes, decided by the way to the server: the cases are the C++ client's too."""
+"""Routes on which a token is sent: the cases are the C++ client's too."""
 
 import asyncio
 import contextlib

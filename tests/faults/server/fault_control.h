@@ -1,4 +1,4 @@
-// Arms faults for whoever connects to a Unix socket: one command a line, one answer each.
+// Arms faults by commands on a Unix socket: one command a line, one answer each.
 #ifndef SKIPSTREAM_TESTS_FAULTS_SERVER_FAULT_CONTROL_H_
 #define SKIPSTREAM_TESTS_FAULTS_SERVER_FAULT_CONTROL_H_
 

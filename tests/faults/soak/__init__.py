@@ -1,1 +1,1 @@
-"""What a server has to stand; `./dev soak` runs it, tests/faults/test_soak.py a short form."""
+"""Load tests of a server; `./dev soak` runs them, tests/faults/test_soak.py a short form."""

@@ -38,9 +38,9 @@ from soak.http2 import (
     settings,
 )
 
-# What the attacker sends between two looks at the clock, as a number of frames or streams.
+# Frames or streams that the attacker sends between two looks at the clock.
 BURST = 50
-# It rests so many times longer than a burst took (as long, if there is a number to reach): the
+# It rests this many times longer than a burst took (as long, if there is a number to reach): the
 # server's two cores are ours as well.
 REST = 3
 CANCEL = struct.pack(">I", 8)
@@ -214,7 +214,7 @@ _INVALID = (
 
 
 def invalid_requests(target: str, draw: random.Random) -> Iterator[int]:
-    """Well-formed calls whose request is wrong; each is answered before the next lot is sent."""
+    """Well-formed calls whose request is wrong; each is answered before the next ones are sent."""
     connection, stream = Connection(target), 1
     while True:
         expected = connection.streams_ended + BURST
@@ -335,7 +335,7 @@ ATTACKS: dict[str, Attack] = {
 
 def main() -> None:
     target, seconds, count, *names = sys.argv[1:]
-    # On a machine of its own it would not compete with the server for its cores.
+    # On a separate machine it would not compete with the server for its cores.
     os.nice(10)
     print(json.dumps("begins"), flush=True)
     deadline = time.monotonic() + float(seconds)

@@ -223,7 +223,7 @@ class Soak:
         )
 
     async def _restarts(self) -> None:
-        """A server is killed, or told to end, and another takes its place; clients have retries."""
+        """A server is killed, or asked to end, and another replaces it; clients have retries."""
         patient = skipstream.RetryPolicy(max_attempts=1000, max_backoff=0.1)
         restarts = 2 * self._sizes.restarts
         with ExitStack() as stack:

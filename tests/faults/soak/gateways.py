@@ -1,4 +1,4 @@
-"""What is between clients and two replicas: gRPC itself, or HAProxy or nginx as in deploy/."""
+"""Gateways between clients and two replicas: gRPC itself, or HAProxy or nginx as in deploy/."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""As much HTTP/2 as it takes to misuse it: frames go out as they are told, right or wrong."""
+"""As much HTTP/2 as it takes to misuse it: frames go out as given, right or wrong."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class Connection:
             self._ended.add(stream)
 
     def give_back(self, size: int) -> None:
-        """Lets the peer send so many more bytes."""
+        """Lets the peer send this number of bytes more."""
         self.send(frame(WINDOW_UPDATE, payload=struct.pack(">I", size)))
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ from soak.statistics import percentile
 OVERLOAD = 10
 _NFE = 10
 _IN_FLIGHT = 16  # what keeps the device busy
-_DEADLINE = 3 * _IN_FLIGHT  # of every request: the time in which the device makes so many images
+_DEADLINE = 3 * _IN_FLIGHT  # of every request, in times of one image
 
 
 @dataclass

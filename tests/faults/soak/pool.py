@@ -32,7 +32,7 @@ class Connection:
     async def generate(
         self, request: skipstream.GenerateRequest, timeout: float = PATIENCE
     ) -> Digests:
-        """What the finished images hash to; raises grpc.aio.AioRpcError unless all are there."""
+        """Hash of the finished images; raises grpc.aio.AioRpcError unless all are there."""
         return await digests(self.start(request, timeout))
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""How far a run is, on stderr: a live line on a terminal, else a line now and then."""
+"""Shows the progress of a run on stderr: a live line on a terminal, else a line now and then."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class Tally:
     errors: list[str] = field(default_factory=list)
 
     async def reach(self, done: int) -> None:
-        """Waits until so many requests have been answered in all."""
+        """Waits until this number of requests has been answered in all."""
         async with asyncio.timeout(PATIENCE):
             while self.done < done:
                 await asyncio.sleep(0.01)
@@ -33,7 +33,7 @@ class Tally:
 async def clients(
     target: str, pool: Pool, count: int, retry: skipstream.RetryPolicy | None = None
 ) -> AsyncIterator[Tally]:
-    """So many clients ask for one thing after the other; leaving waits for what they asked last."""
+    """Clients that send one request after another; leaving waits for their last ones."""
     tally = Tally()
     stopping = False
     draw = random.Random(3)

@@ -16,7 +16,7 @@ from soak.models import write_small_model
 # none, this promises the same.
 _EXACT = "--deterministic"
 
-# One thread evaluates, so that the clients have a core too. The enlargement is for slow readers.
+# One thread evaluates, so that the clients have a core too. The enlargement is for slow clients.
 _FLAGS = ("--threads=1", "--max_scale=64")
 
 
@@ -30,7 +30,7 @@ def soak_server(
     token: str | None = None,
     **options: object,
 ) -> Iterator[Server]:
-    """With the small model unless told otherwise; its log in `folder`. `token` is one it knows."""
+    """With the small model unless given another; its log in `folder`. `token` is one it knows."""
     if model is None:
         model = folder / "small.safetensors"
         if not model.exists():

@@ -15,7 +15,7 @@ from soak.statistics import percentile
 
 @dataclass
 class Window:
-    """What became of the requests that were sent in one stretch of time."""
+    """Outcomes of the requests that were sent in one stretch of time."""
 
     requests: int = 0
     lost: int = 0

@@ -19,7 +19,7 @@ from soak.statistics import percentile
 VICTIM = "victim"
 _NEIGHBOUR = "neighbour"
 
-# What keeps the device busy, and ten times as much.
+# Requests that keep the device busy, and ten times that number.
 _BUSY = 2
 _FLOOD = 20
 
@@ -53,7 +53,7 @@ class Latencies:
 
 
 class _Load:
-    """So many requests of the neighbour in flight at any time."""
+    """Keeps this number of requests of the neighbour in flight at any time."""
 
     def __init__(self, server: Server, in_flight: int) -> None:
         self._client = skipstream.Client(server.target, token=_NEIGHBOUR, retry=NO_RETRY)

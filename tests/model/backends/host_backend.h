@@ -13,7 +13,7 @@
 
 namespace skipstream {
 
-// What a test may do to the device, and sees of it.
+// Controls the simulated device and counts its operations.
 struct HostDevice {
   std::atomic<int> memory_for_rows = 1 << 20;  // larger evaluations run out of memory
   std::atomic<bool> lost = false;              // nothing that was queued completes

@@ -30,8 +30,8 @@ struct GaussianMixture {
     return mean / total;
   }
 
-  // Where the probability flow dx/dsigma = (x - D) / sigma takes x: the classical Runge-Kutta
-  // method in log sigma with so many steps that its error does not show.
+  // Follows the probability flow dx/dsigma = (x - D) / sigma from x at `from` to `to`. The
+  // classical Runge-Kutta method in log sigma takes enough steps that its error does not show.
   double Flow(double x, double from, double to) const {
     constexpr int kSteps = 1500;
     const double h = (std::log(to) - std::log(from)) / kSteps;

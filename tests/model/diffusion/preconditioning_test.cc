@@ -156,7 +156,7 @@ TEST(PreconditioningTest, ConstantsThatMakeNoLevelsAreRefused) {
   ExpectConstantsRefused("iDDPMPrecond", R"({"C_1": 0})", "C_1");
   ExpectConstantsRefused("iDDPMPrecond", R"({"C_1": 1})", "C_1");
   ExpectConstantsRefused("iDDPMPrecond", R"({"C_2": -0.1})", "C_2");
-  // So near to each other that float32 does not tell them apart.
+  // So near to each other that float32 cannot distinguish them.
   ExpectConstantsRefused("iDDPMPrecond", R"({"M": 10000, "C_2": 0})", "M");
   ExpectConstantsRefused("CMPrecond", R"({"sigma_min": 0})", "sigma_min");
   ExpectConstantsRefused("CMPrecond", R"({"sigma_min": 90})", "sigma_max");

@@ -165,7 +165,7 @@ TEST(RhoAtStrengthTest, GoesFromOneToTheFullProfile) {
   EXPECT_THAT(RhoAtStrength(full, -1.0), ElementsAre(1.3f, 0.7f));
 }
 
-// The uniform rho of a preset tells in these tests which one was found.
+// The uniform rho of a preset identifies it in these tests.
 double FoundRho(const std::vector<SkipTuningPreset>& presets, const std::string& name,
                 const std::string& solver, int nfe) {
   const auto found = FindPreset(presets, name, solver, nfe);

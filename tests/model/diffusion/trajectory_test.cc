@@ -22,7 +22,7 @@ double GaussianDenoiser(double x, double sigma) {
   return kMean + (x - kMean) * variance / (variance + sigma * sigma);
 }
 
-// Where dx/dsigma = (x - D(x; sigma)) / sigma takes x from `sigma` to 0.
+// Returns the end at 0 of dx/dsigma = (x - D(x; sigma)) / sigma that starts from x at `sigma`.
 double ExactSolution(double x, double sigma) {
   return kMean + (x - kMean) * kStddev / std::hypot(kStddev, sigma);
 }

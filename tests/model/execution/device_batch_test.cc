@@ -204,7 +204,7 @@ TEST(DeviceBatchTest, RowsOfASlotBecomeNeighboursAndOneUpdate) {
   EXPECT_EQ(program.rows[1].class_index, -1);
   EXPECT_EQ(program.rows[1].weight, -1.0);
   EXPECT_THAT(program.rho, ElementsAre(0.5f, 0.6f, 0.7f, 0.8f, 0.7f, 0.8f, 1.0f, 1.0f));
-  // What fills the batch does nothing.
+  // Rows that fill the batch do nothing.
   EXPECT_EQ(program.rows[3].eval, nullptr);
   EXPECT_EQ(program.updates[2].registers, nullptr);
   EXPECT_EQ(program.updates[3].registers, nullptr);

@@ -1,4 +1,4 @@
-// What every executor does, and some that only the one on the CPU does.
+// Tests every executor, and a few properties of the one on the CPU.
 #include <cmath>
 #include <string>
 #include <vector>

@@ -1,4 +1,4 @@
-// How batches are split over replicas and put together again, whole or in part.
+// Tests that batches are split over replicas and put together again, whole or in part.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -264,7 +264,7 @@ TEST(ReplicaBatchesTest, RowsWithoutASlotFailTheirBatchInItsTurn) {
   expect_refusal({replicas.Row(other), replicas.Row(freed)},
                  absl::StrCat("row 1: slot ", freed, " is not allocated"));
   expect_refusal(std::vector<EvalRow>(5, replicas.Row(other)), "a batch has 1 to 4 rows, not 5");
-  // What fits still runs.
+  // A batch that fits still runs.
   replicas.Submit(1, {replicas.Row(slot)});
   replicas.CompleteAll();
   EXPECT_THAT(Messages(replicas.batches().back()), ElementsAre("OK"));

@@ -30,7 +30,7 @@ using ::testing::SizeIs;
 using Call = PuppetExecutor::Call;
 using Options = PuppetExecutor::Options;
 
-// What a lone puppet makes of the sample after `nfe` steps.
+// Returns the image that a lone puppet makes of the sample after `nfe` steps.
 Image Alone(uint64_t seed, const PlanPtr& plan, int nfe) {
   PuppetExecutor puppet(Puppet());
   RecordingListener listener;

@@ -85,7 +85,7 @@ class Replicas {
     plans_[slot.value_or(0)] = plan;
     return slot.value_or(0);
   }
-  // Of a step of the slot's sample; class is irrelevant here.
+  // Returns a row of a step of the slot's sample; class is irrelevant here.
   EvalRow Row(SlotId slot, int step = 0, int term = 0) {
     return {slot, -1, plans_.contains(slot) ? plans_[slot] : MakePlan(4), step, term};
   }

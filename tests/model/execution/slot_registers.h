@@ -12,31 +12,33 @@
 
 namespace skipstream {
 
-// Registers of one slot, float64, each with the same number of elements. Memory comes on first use.
-// For one thread.
+// Holds the registers of one slot, float64, each with the same number of elements. Memory is
+// allocated on first use. For one thread.
 class SlotRegisters {
  public:
-  // A fresh sample: every register is unwritten.
+  // Starts a fresh sample: every register is unwritten.
   void Reset(size_t elements);
 
-  // base = eval = what `initial` says; a span whose coefficient is 0 may be empty.
+  // Sets base and eval to the sum that `initial` describes; a span whose coefficient is 0 may be
+  // empty.
   void Initialize(const InitialUpdate& initial, absl::Span<const float> image,
                   absl::Span<const double> latents, absl::Span<const double> noise);
 
   // Gathers the next D: starts with weight * denoised, or adds it for every term but the first.
-  // False if `denoised` holds a value that is not finite.
+  // Returns false if `denoised` holds a value that is not finite.
   bool AddDenoised(bool first, double weight, absl::Span<const float> denoised);
 
-  // Inpainting: the gathered D becomes mask * D + (1 - mask) * image. `image` has the elements of a
+  // Inpainting: sets the gathered D to mask * D + (1 - mask) * image. `image` has the elements of a
   // register, [C, H, W], `mask` those of one channel, 0 to 1.
   void MaskDenoised(absl::Span<const float> mask, absl::Span<const float> image);
 
-  // Takes over the gathered D and applies a step's matrix. `noise` is read only if a coefficient
-  // says so. Internal if the step reads a register nobody wrote, or base or eval end up not finite.
+  // Stores the gathered D and applies a step's matrix. `noise` is read only if a coefficient says
+  // so. Internal if the step reads a register that was never written, or base or eval become not
+  // finite.
   absl::Status Apply(const SolverStep& step, absl::Span<const double> noise);
 
   bool written(Register reg) const { return written_[reg]; }
-  // Contents of a written register other than kNoise.
+  // Returns the contents of a written register other than kNoise.
   absl::Span<const double> Get(Register reg) const { return registers_[reg]; }
 
  private:
@@ -47,7 +49,7 @@ class SlotRegisters {
   size_t elements_ = 0;
   std::array<std::vector<double>, kNumRegisters> registers_;  // [kNoise] stays empty
   std::array<bool, kNumRegisters> written_{};
-  std::vector<double> gathered_;  // the next D, while its terms come in
+  std::vector<double> gathered_;  // gathers the terms of the next D
   std::array<std::vector<double>, kNumUpdateRows>
       next_;  // results of Apply before they are committed
 };

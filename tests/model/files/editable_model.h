@@ -1,5 +1,5 @@
-// A model file in memory, to be spoilt: made from a parity fixture, written back with the header as
-// the test wants it. Shares no code with the reader under test.
+// Edits a model file in memory: made from a parity fixture, written back with the header that the
+// test wants. Shares no code with the loader under test.
 #ifndef SKIPSTREAM_TESTS_MODEL_FILES_EDITABLE_MODEL_H_
 #define SKIPSTREAM_TESTS_MODEL_FILES_EDITABLE_MODEL_H_
 
@@ -59,7 +59,7 @@ class EditableModel {
 
 std::string ReadFile(const std::string& path);
 
-// Writes a file of its own for every call and returns its path.
+// Writes a new file for every call and returns its path.
 std::string WriteTemporaryFile(const std::string& contents);
 
 }  // namespace skipstream

@@ -112,7 +112,7 @@ void Load(const std::string& path, Counts& counts) {
   if (!file.ok()) {
     ++counts.refused_header;
     ExpectWords(file.status());
-    // The same through the front door.
+    // Loads the same file through the executor.
     EXPECT_EQ(Network::Load(path).status(), file.status());
     return;
   }
@@ -178,7 +178,7 @@ TEST(LoaderFuzzTest, AnyModelFileGivesANetworkThatRunsOrAnError) {
   EXPECT_GT(counts.refused_network, 0);
 }
 
-// Of the metadata and of the network they describe, without its parameters.
+// Checks the metadata and the network they describe, without its parameters.
 absl::Status CheckConfig(const std::string& preconditioning, const json& config) {
   const auto model =
       ParseModelMetadata({{"preconditioning", preconditioning}, {"config", config.dump()}});

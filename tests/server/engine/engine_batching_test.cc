@@ -1,4 +1,4 @@
-// How samples share batches, slots and the order of their results.
+// Tests that samples share batches and slots, and the order of their results.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

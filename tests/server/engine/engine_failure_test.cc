@@ -1,4 +1,4 @@
-// What goes wrong stays where it went wrong.
+// Tests that a failure affects only the samples that it belongs to.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -22,7 +22,7 @@ std::shared_ptr<const SamplingPlan> Compile(SamplingParams params, int levels) {
   return std::make_shared<const SamplingPlan>(CompilePlan(params).value());
 }
 
-// How many rows of each step of the sample with `seed` were submitted.
+// Returns the submitted rows of each step of the sample with `seed`.
 std::vector<int> RowsPerStep(const PuppetExecutor& executor, uint64_t seed, int steps) {
   std::vector<int> rows(steps, 0);
   for (const PuppetExecutor::Call& batch : executor.batches()) {

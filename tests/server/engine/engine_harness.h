@@ -45,7 +45,7 @@ inline std::vector<SampleSpec> Samples(const std::vector<uint64_t>& seeds) {
   return samples;
 }
 
-// What the default tenant asks of an admission.
+// Returns a request of the default tenant for admission.
 inline AdmissionRequest Wants(int64_t evaluations) {
   return {.tenant = std::make_shared<const Tenant>(), .evaluations = evaluations};
 }

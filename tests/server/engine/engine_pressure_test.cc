@@ -42,7 +42,7 @@ class EnginePressureTest : public ::testing::Test {
   absl::Time Now() const { return harness_.clock.Now(); }
   absl::Time In(absl::Duration delay) const { return Now() + delay; }
 
-  // Arrivals by time; whoever is due is added before the next batch.
+  // Arrivals by time; those that are due are added before the next batch.
   struct Arrival {
     absl::Duration at;
     std::shared_ptr<const SamplingPlan> plan;
@@ -134,7 +134,7 @@ TEST_F(EnginePressureTest, AnotherTenantsShareCountsForEverySampleOfAJob) {
   }
   const auto job = harness_.Add(MakePlan(10), {10, 11, 12, 13, 14, 15, 16, 17},
                                 {.tenant = TenantCalled("mine")});
-  // 80 rows of its own and 80 of the other one's, four at a time.
+  // Its 80 rows and 80 of the other one's, four at a time.
   EXPECT_EQ(job.state().accepted->estimate, 40 * kBatch);
 }
 

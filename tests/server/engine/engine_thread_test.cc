@@ -122,7 +122,7 @@ TEST_F(ManualEngineThreadTest, DestructorCancelsWhatIsLeftAndWaitsForTheExecutor
                         {.preview_every = 1, .ticket = *admission.Admit(Wants(50))}));
     }
     executor_.WaitForBatches(2);
-    // Two batches and their previews are in flight until everybody was told.
+    // Two batches and their previews are in flight until all reports have come.
     device = std::thread([&] {
       for (const auto& sink : sinks) EXPECT_TRUE(absl::IsCancelled(sink->WaitFinished()));
       reporting = true;

@@ -205,7 +205,7 @@ TEST_F(SchedulerTenantsTest, OtherTenantsAreAheadByTheirShareOnly) {
   Add({.tenant = "a", .rows = 20});
   const Scheduler::WorkAhead ahead = scheduler_.AheadByRank(Entry({.tenant = "a", .rows = 60}));
   EXPECT_THAT(ahead.samples, ElementsAre(20));
-  // 80 rows of its own: the other is due 80 of its 1000 meanwhile, the small one all of its 8.
+  // It has 80 rows: the other is due 80 of its 1000 meanwhile, the small one all of its 8.
   EXPECT_EQ(absl::ToDoubleMilliseconds(ahead.other_time), 88 / 4.0);
 }
 

@@ -1,5 +1,5 @@
-// Everything between a request and its reader but gRPC: what happens in between can be stopped at
-// any point, and a thread sanitizer sees all of it.
+// Runs everything between a request and its subscriber but gRPC: a test can stop it at any point,
+// and a thread sanitizer sees all of it.
 #ifndef SKIPSTREAM_TESTS_SERVER_GENERATION_GENERATION_HARNESS_H_
 #define SKIPSTREAM_TESTS_SERVER_GENERATION_GENERATION_HARNESS_H_
 
@@ -80,11 +80,11 @@ struct GenerationHarness {
   // The engine's thread ends when the executor has reported everything.
   ~GenerationHarness() { SetAutomatic(); }
 
-  // From now on evaluations run by themselves.
+  // Lets evaluations run by themselves from now on.
   void SetAutomatic() {
     if (!std::exchange(automatic, true)) executor.SetAutomatic();
   }
-  // Until every image that the engine has delivered is with the readers.
+  // Blocks until every image that the engine has delivered is with the subscribers.
   void WaitForEncoders();
 
   std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();

@@ -103,7 +103,7 @@ class MetricsHttpServerTest : public ::testing::Test {
   }
   void SetUp() override { Start({}); }
 
-  // One request on a connection of its own.
+  // Sends one request on a new connection.
   std::string Ask(const std::string& request) {
     Peer peer(port_);
     peer.Send(request);
@@ -261,7 +261,7 @@ TEST_F(MetricsHttpServerTest, APeerThatDoesNotReadIsClosedAndDelaysNobody) {
 }
 
 TEST_F(MetricsHttpServerTest, WithoutDescriptorsItWaitsAndGoesOn) {
-  // The peer's socket comes first: what is left is none.
+  // The peer's socket comes first: then no descriptor is free.
   Peer peer(port_);
   EXPECT_TRUE(peer.Send("GET /metrics HTTP/1.1\r\n\r\n"));
   EXPECT_THAT(peer.ReadUntil(kText), EndsWith(kText));

@@ -1,4 +1,4 @@
-// What the input image of a request means.
+// Tests the init image of a request.
 #include "server/request/init_image_resolver.h"
 
 #include <gmock/gmock.h>

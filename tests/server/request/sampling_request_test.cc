@@ -1,4 +1,4 @@
-// What solvers, schedules and guidance of a request mean.
+// Tests solvers, schedules and guidance of a request.
 #include <gmock/gmock.h>
 #include <google/protobuf/util/message_differencer.h>
 #include <gtest/gtest.h>

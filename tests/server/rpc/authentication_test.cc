@@ -123,7 +123,7 @@ TEST_F(AuthenticationTest, NoMethodAnswersWithoutAValidToken) {
 }
 
 TEST_F(AuthenticationTest, WhoeverIsNobodyLearnsNothingOfHisRequest) {
-  // Both are invalid; only who may generate is told so.
+  // Both are invalid; only callers with the right to generate get that error.
   for (const char* request : {"model: 'no such model'", "sampler { nfe: -1 }"}) {
     EXPECT_EQ(Generate({}, request).error_code(), grpc::StatusCode::UNAUTHENTICATED);
     EXPECT_THAT(FieldsOf(Generate({}, request)), IsEmpty());

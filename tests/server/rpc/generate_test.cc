@@ -263,8 +263,8 @@ TEST(GenerateTest, AReaderThatDoesNotReadLosesItsRequestAndNobodyElses) {
   OpenCall slow =
       harness.Start("count: 32 sampler { nfe: 1 } output { format: IMAGE_FORMAT_RAW scale: 16 }");
   EXPECT_TRUE(slow.Read().has_accepted());
-  // Whoever reads on another connection is served meanwhile. Requests take turns at the one
-  // encoder, so all images of the slow one have had theirs then.
+  // A client on another connection is served meanwhile. Requests take turns at the one encoder, so
+  // all images of the slow one have been encoded then.
   EXPECT_TRUE(harness.engine.WaitIdle(absl::Seconds(60)));
   auto other = v1::ImageGeneration::NewStub(harness.NewChannel());
   for (int i = 0; i < 33; ++i) {

@@ -100,7 +100,7 @@ grpc::Status ServerHarness::CallWithBytes(const std::string& method, const std::
   const grpc::ByteBuffer request(&slice, 1);
   grpc::ByteBuffer response;
   grpc::Status status;
-  // A queue of its own, so that gRPC's client half of the call stays in this thread.
+  // A separate queue, so that gRPC's client half of the call stays in this thread.
   grpc::CompletionQueue queue;
   const auto call = grpc::GenericStub(channel).PrepareUnaryCall(&context, method, request, &queue);
   call->StartCall();

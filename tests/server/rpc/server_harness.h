@@ -84,7 +84,7 @@ class ServerHarness {
   }
   CallResult Generate(const std::string& request) { return Generate(Request(request)); }
 
-  // How a unary call with these bytes as its request ends; `method` as in
+  // Returns the status of a unary call with these bytes as its request; `method` as in
   // "/skipstream.v1.ModelControl/Load".
   grpc::Status CallWithBytes(const std::string& method, const std::string& bytes,
                              grpc::ClientContext& context) const;
@@ -110,7 +110,7 @@ class ServerHarness {
 };
 
 google::rpc::Status DetailsOf(const grpc::Status& status);
-// From the details of `status`; empty if there is none.
+// Returns the reason in the details of `status`; empty if there is none.
 std::string ReasonOf(const grpc::Status& status);
 bool HasRetryInfo(const grpc::Status& status);
 std::vector<std::string> FieldsOf(const grpc::Status& status);

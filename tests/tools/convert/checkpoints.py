@@ -143,7 +143,7 @@ class View:
 
 
 def whole(values: Array, bfloat16: bool = False) -> View:
-    """A contiguous tensor with a storage of its own."""
+    """A contiguous tensor with a separate storage."""
     values = np.array(values, order="C")
     stride = tuple(step // values.itemsize for step in values.strides)
     return View(Storage(values.reshape(-1), bfloat16), 0, values.shape, stride)
@@ -171,7 +171,7 @@ def ordered_dict() -> Call:
 
 
 def legacy_file(root: Any, storages: list[Storage], *, pid_view: bool = True) -> bytes:
-    """What torch.save wrote before 1.6, and still does for one storage inside a pickle."""
+    """The form torch.save wrote before 1.6, and still does for one storage inside a pickle."""
     system = {
         "protocol_version": 1001,
         "little_endian": True,
@@ -187,7 +187,7 @@ def legacy_file(root: Any, storages: list[Storage], *, pid_view: bool = True) ->
 def zip_file(
     root: Any, storages: list[Storage], *, name: str = "archive", zip64: bool = False
 ) -> bytes:
-    """What torch.save writes since 1.6."""
+    """The form torch.save writes since 1.6."""
     members = {f"{name}/data.pkl": dumps(root, 2), f"{name}/byteorder": b"little"}
     members |= {f"{name}/data/{s.key}": s.values.tobytes() for s in storages}
     members[f"{name}/version"] = b"3\n"

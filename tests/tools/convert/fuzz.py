@@ -121,7 +121,7 @@ class Fuzzer:
         self.pickle_points = self.points(pickle)
 
     def points(self, pickle: bytes) -> list[int]:
-        """Where the operations of a pickle begin: a change there means most."""
+        """Offsets of the operations of a pickle: a change there means most."""
         found = self._points.get(id(pickle))
         if found is None:
             found = [at for _, _, at in pickletools.genops(pickle) if at is not None]

@@ -228,7 +228,7 @@ def numpy_array(code: str, shape: tuple[int, ...], raw: bytes) -> Call:
 def many_arguments_of_one_list(count: int) -> bytes:
     shared = [1] * 256
     config = small_fixture().config | {f"k{i}": shared for i in range(count)}
-    # So large a file may have so many operations.
+    # A file of this size may have this number of operations.
     return dumps({"ema": edm_network("EDMPrecond", {}, config), "padding": bytes(8 << 20)})
 
 

@@ -1,4 +1,4 @@
-"""What a configuration says about parameters, against the published networks."""
+"""Parameters that a configuration implies, against the published networks."""
 
 from __future__ import annotations
 

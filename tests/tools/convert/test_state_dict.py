@@ -29,7 +29,7 @@ FIXTURES = (
     *("ddpmpp-edm", "ddpmpp-vp", "ncsnpp-ve", "adm-edm"),
     *("variant-song-ve-skip", "variant-song-edm-residual", "variant-adm-cm"),
 )
-# No parameter tells these.
+# No parameter shows these.
 WITHOUT_TRACE = ("sigma_min", "sigma_max", "sigma_data", "label_dropout", "use_fp16", "dropout")
 
 

@@ -1,4 +1,4 @@
-"""Pictures composed of parts."""
+"""Images composed of parts."""
 
 from pathlib import Path
 

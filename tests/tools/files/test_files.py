@@ -1,4 +1,4 @@
-"""How the tools write files, read text and show text."""
+"""Tests of the tools' writing of files and of their reading and showing of text."""
 
 from __future__ import annotations
 

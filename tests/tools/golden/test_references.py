@@ -28,7 +28,7 @@ from golden.solvers import SOLVERS, Run, moment
 def test_noise_adds_up_to_the_final_level_where_all_data_is_one_point(
     solver: str, parameters: dict[str, Any]
 ) -> None:
-    # D = 0, and every noise vector is an axis of its own: the result is the list of its
+    # D = 0, and every noise vector is a separate axis: the result is the list of its
     # coefficients.
     levels = [*karras(7, 0.1, 40.0), 0.05]
     axes = np.eye(9)

@@ -1,4 +1,4 @@
-"""Pictures are decoded into the parts they were composed of."""
+"""Images are decoded into the parts they were composed of."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def test_decodes_every_real_picture_also_under_noise(
     pictures = parts.compose(parts.draw(generator, 150))
     noisy = np.clip(pictures + generator.normal(0, noise, pictures.shape).round(), 0, 255)
     decoded = decoder.decode(noisy.astype(np.uint8))
-    # By what is seen: a part that others hide is not in the picture.
+    # By what is seen: a part that others hide is not in the image.
     np.testing.assert_array_equal(decoded.pictures, pictures)
     np.testing.assert_array_equal(parts.compose(decoded.combinations), pictures)
 

@@ -79,7 +79,7 @@ def test_texture_features_do_not_depend_on_the_block_or_the_machine() -> None:
     together = encoder.features(pictures)
     alone = np.concatenate([encoder.features(pictures[i : i + 1]) for i in range(0, 300, 50)])
     np.testing.assert_allclose(together[::50], alone, rtol=1e-4, atol=1e-5)
-    # A grey picture has no texture away from its border, and its colour in every cell.
+    # A grey image has no texture away from its border, and its colour in every cell.
     grey = encoder.features(np.full((1, 64, 64, 3), 204, np.uint8))[0]
     np.testing.assert_allclose(grey[:48], 0.6, atol=1e-5)
     assert together.shape[1] == grey.shape[0]

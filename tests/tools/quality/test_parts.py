@@ -1,4 +1,4 @@
-"""Part scores say what is wrong with a set of pictures."""
+"""Part scores say what is wrong with a set of images."""
 
 import numpy as np
 import pytest

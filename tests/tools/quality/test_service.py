@@ -1,4 +1,4 @@
-"""Pictures from a real server: the same noise for every setting, kept, resumed, cancelled."""
+"""Images from a real server: the same noise for every setting, kept, resumed, cancelled."""
 
 import asyncio
 import io
@@ -145,7 +145,7 @@ def test_the_study_runs_from_one_command_and_again_from_what_it_kept(
     best = min(tried, key=lambda cell: cell.mean("fd"))
     chosen = {cell.setting for cell in again.cells if cell.setting.nfe == 3}
     assert chosen == {Setting("euler", 3), best.setting}
-    # Blurred pictures are far from real ones, and three evaluations are better than one.
+    # Blurred images are far from real ones, and three evaluations are better than one.
     floor = results.floor_of(32, "fd")[0]
     plain = {c.setting.nfe: c.mean("fd") for c in rho.cells if c.setting.tuning.plain}
     assert floor < plain[3] < plain[1]

@@ -51,7 +51,7 @@ def small(**changes: Any) -> dict[str, dict[str, Any]]:
 
 
 def make_pictures(folder: Path) -> Path:
-    """Two classes of two 8x8 pictures of noise; returns `folder`."""
+    """Two classes of two 8x8 images of noise; returns `folder`."""
     draw = np.random.default_rng(7)
     for name in ("red", "blue"):
         (folder / "pictures" / name).mkdir(parents=True)

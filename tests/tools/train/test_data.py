@@ -1,4 +1,4 @@
-"""What is trained on."""
+"""Tests of the training data."""
 
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def test_half_of_the_pictures_are_mirrored(tmp_path: Path) -> None:
 
 
 def test_pictures_are_cut_in_the_middle_and_resized(tmp_path: Path) -> None:
-    """Red | green | blue thirds of a wide picture: only the middle stays."""
+    """Red | green | blue thirds of a wide image: only the middle stays."""
     (tmp_path / "one").mkdir()
     pixels = np.zeros((20, 60, 3), dtype=np.uint8)
     for third in range(3):

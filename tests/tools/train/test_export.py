@@ -1,4 +1,4 @@
-"""What is trained is what the server computes."""
+"""The server computes the network that was trained."""
 
 import itertools
 import json

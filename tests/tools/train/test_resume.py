@@ -115,7 +115,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_by_its_name(folder: Path) -> No
 
 
 class Command:
-    """tools/train in a process of its own."""
+    """tools/train in a separate process."""
 
     def __init__(self, folder: Path, *arguments: str | Path) -> None:
         self.log = folder / "output.txt"

@@ -171,7 +171,7 @@ def test_the_gradient_is_clipped(folder: Path) -> None:
 
 
 def test_training_learns(folder: Path) -> None:
-    """Four pictures: a network that can do nothing yet learns some of them in 60 steps."""
+    """Four images: a network that can do nothing yet learns some of them in 60 steps."""
     config = small_config(folder, training__images=960, training__learning_rate=5e-3)
     trainer = trainer_of(config)
     losses = [trainer.step()[0] for _ in range(60)]

@@ -1,4 +1,4 @@
-"""What a search shows."""
+"""Tests of the output of a search."""
 
 import io
 from pathlib import Path

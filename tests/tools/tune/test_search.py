@@ -13,7 +13,7 @@ LOW, HIGH = 0.01, 50.0  # noise levels at which the landscapes below look at rho
 
 
 def rho_at(tuning: Tuning, sigma: float, depth: float) -> float:
-    """What the server computes, written from the documentation of the API."""
+    """The server's computation, written from the documentation of the API."""
     rho = tuning.bottom + (tuning.top - tuning.bottom) * depth
     strength = 1.0
     if tuning.noise is not None:
@@ -37,7 +37,7 @@ def find(distance: Callable[[Tuning], float], plan: Plan | None = None) -> tuple
 
     async def evaluate(tuning: Tuning, images: int) -> float:
         images_seen.append(images)
-        # Fewer pictures, larger distances: mixing the two numbers would mislead the search.
+        # Fewer images, larger distances: mixing the two numbers would mislead the search.
         return distance(tuning) + 1000.0 / images
 
     return asyncio.run(search(plan or Plan(), evaluate)), images_seen

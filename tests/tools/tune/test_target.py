@@ -1,4 +1,4 @@
-"""What tuning aims at."""
+"""Tests of the target of tuning."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ def model(*, size: int = 32, names: tuple[str, ...] = ("owl", "cat")) -> Any:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eighty real pictures, enlarged, in sub-folders."""
+    """Eighty real images, enlarged, in sub-folders."""
     root = tmp_path_factory.mktemp("pictures")
     parts = nouns.load()
     pictures = parts.compose(parts.draw(np.random.default_rng(8), 80))

@@ -47,7 +47,7 @@ def test_the_same_command_goes_on_from_what_is_known_without_data_too(
     assert [preset["name"] for preset in written["presets"]] == ["mine"]
     before = (tmp_path / "cache" / "tune.jsonl").read_text()
     assert main(command) == 0
-    # What was known was not measured again.
+    # Known distances were not measured again.
     assert (tmp_path / "cache" / "tune.jsonl").read_text() == before
     assert json.loads((tmp_path / "presets.json").read_text()) == written
 

@@ -1,4 +1,4 @@
-"""What the sync and the asyncio client share about one call to generate."""
+"""Parts of one call to generate that the sync and the asyncio client share."""
 
 from __future__ import annotations
 

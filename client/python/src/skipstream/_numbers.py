@@ -14,7 +14,7 @@ _LONGEST_WAIT = 100 * 365 * 86400
 
 
 def is_single(value: object) -> bool:
-    """Whether it is one number, not a sequence of them; an array of no dimensions is one."""
+    """True for one number, not a sequence of them; an array of no dimensions is one."""
     converts = hasattr(value, "__index__") or hasattr(value, "__float__")
     return converts and getattr(value, "ndim", 0) == 0
 

@@ -179,7 +179,7 @@ class AsyncClient:
         return info_from_proto(await self._call(self._generation.GetModel, request, timeout))
 
     async def health(self, *, timeout: float | None = None) -> Health:
-        """How the server is. Raises Unavailable if nobody answers."""
+        """Returns the server's health. Raises Unavailable if nobody answers."""
         return Health(
             live=await self._serving(SERVICE_LIVENESS, timeout),
             ready=await self._serving(SERVICE_READINESS, timeout),

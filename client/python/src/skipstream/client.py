@@ -191,7 +191,7 @@ class Client:
         return info_from_proto(self._call(self._generation.GetModel, request, timeout))
 
     def health(self, *, timeout: float | None = None) -> Health:
-        """How the server is. Raises Unavailable if nobody answers."""
+        """Returns the server's health. Raises Unavailable if nobody answers."""
         return Health(
             live=self._serving(SERVICE_LIVENESS, timeout),
             ready=self._serving(SERVICE_READINESS, timeout),

@@ -1,4 +1,4 @@
-"""How a client reaches its server: encrypted or not, and as whom."""
+"""Connects a client to its server: encryption and identity."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"
 
 @dataclass(frozen=True)
 class Tls:
-    """What to encrypt with; all of it PEM, as a file's path or its bytes."""
+    """Files for encryption; all of it PEM, as a file's path or its bytes."""
 
     ca: str | Path | bytes | None = None
     """Whom to trust; None: whom the system trusts."""
@@ -50,7 +50,7 @@ class Tls:
     """Private key of `cert`."""
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """For a channel."""
+        """Returns credentials for a channel."""
         if (self.cert is None) != (self.key is None):
             raise ValueError("a client's certificate and its key are needed together, or neither")
         ca = self.ca
@@ -75,7 +75,7 @@ def channel_credentials(
 
 
 def _are_insecure(credentials: grpc.ChannelCredentials | None) -> bool:
-    """Whether these are gRPC's credentials for connections that are not encrypted."""
+    """True if these are gRPC's credentials for connections that are not encrypted."""
     insecure = grpc.experimental.insecure_channel_credentials()
     return getattr(credentials, "_credentials", None) is insecure._credentials
 
@@ -86,7 +86,7 @@ Metadata = tuple[tuple[str, str], ...]
 def token_metadata(
     target: str, token: str | None, *, encrypted: bool, allow_plaintext_token: bool
 ) -> Metadata:
-    """What goes with every call. Raises ValueError, without the token, if it may not be sent."""
+    """Metadata of every call. Raises ValueError, without the token, if it may not be sent."""
     check_ports(target)
     if token is None:
         return ()
@@ -125,7 +125,7 @@ def loopback_credentials(
 
 
 def is_this_machine(target: str) -> bool:
-    """Whether the target names this machine and nothing else; what is not surely so does not."""
+    """True if the target surely names this machine and nothing else."""
     if target.startswith(_SOCKET_SCHEMES):
         return True
     address = re.sub(r"^(dns:///|dns:|ipv4:|ipv6:)", "", target)

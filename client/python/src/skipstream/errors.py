@@ -1,4 +1,4 @@
-"""What can go wrong, as exceptions built from the gRPC status and its google.rpc details."""
+"""Errors, as exceptions built from the gRPC status and its google.rpc details."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class FieldViolation:
     field: str
     """Path in the request, e.g. "sampler.nfe" or "seeds[3]"."""
     description: str
-    """What is wrong and what would be valid."""
+    """Says what is wrong and what would be valid."""
 
 
 def printable(text: str) -> str:
@@ -37,7 +37,7 @@ class SkipstreamError(Exception):
     def __init__(self, message: str, *, code: grpc.StatusCode, reason: str = "") -> None:
         super().__init__(printable(message))
         self.message = message
-        """As the server sent it. `str()` of the exception has control characters escaped."""
+        """The server's text. `str()` of the exception has control characters escaped."""
         self.code = code
         """gRPC status code."""
         self.reason = reason
@@ -105,9 +105,9 @@ class GenerationFailed(ServerError):
             code=grpc.StatusCode.INTERNAL,
         )
         self.images = list(images)
-        """What was delivered, in the order of the request."""
+        """Delivered images, in the order of the request."""
         self.failures = list(failures)
-        """What was not."""
+        """Failed images."""
 
 
 _CLASSES: dict[grpc.StatusCode, type[SkipstreamError]] = {

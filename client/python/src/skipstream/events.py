@@ -1,4 +1,4 @@
-"""What a call to generate reports, as plain immutable values."""
+"""Events that a call to generate reports, as plain immutable values."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class EncodedImage:
 
     @functools.cached_property
     def image(self) -> PilImage.Image:
-        """The decoded picture."""
+        """The decoded image."""
         if self.format == "raw":
             mode = "L" if self.channels == 1 else "RGB"
             return PilImage.frombytes(mode, (self.width, self.height), self.data)
@@ -53,7 +53,7 @@ class GeneratedImage:
     """A finished image."""
 
     index: int
-    """Which image of the request."""
+    """Index of the image in the request."""
     seed: int
     """The seed it was made from."""
     class_index: int | None
@@ -61,7 +61,7 @@ class GeneratedImage:
     class_name: str
     """Name of the class; empty if the model has no names."""
     picture: EncodedImage
-    """The picture as it was sent."""
+    """The image as it was sent."""
     resolved_request: GenerateRequest = field(repr=False)
     """The request that makes exactly this image: every default filled in."""
     queue_seconds: float
@@ -76,7 +76,7 @@ class GeneratedImage:
 
     @property
     def image(self) -> PilImage.Image:
-        """The decoded picture."""
+        """The decoded image."""
         return self.picture.image
 
     def save(self, path: str | Path) -> None:
@@ -108,7 +108,7 @@ class Progress:
     """An image came closer."""
 
     image_index: int
-    """Which image of the request."""
+    """Index of the image in the request."""
     evaluations_done: int
     """Evaluations done for this image."""
     evaluations_total: int
@@ -124,7 +124,7 @@ class Preview:
     """A look at an unfinished image."""
 
     image_index: int
-    """Which image of the request."""
+    """Index of the image in the request."""
     evaluations_done: int
     """Evaluations done for this image."""
     picture: EncodedImage
@@ -144,11 +144,11 @@ class ImageFailure:
     """An image that could not be made; the others go on."""
 
     index: int
-    """Which image of the request."""
+    """Index of the image in the request."""
     code: int
     """google.rpc.Code."""
     message: str
-    """What happened."""
+    """Description of the error."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a server tells about itself and its models, as plain immutable values."""
+"""Descriptions of a server and its models, as plain immutable values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ModelSummary:
     """A model in short."""
 
     name: str
-    """What a request asks for."""
+    """Name that a request gives."""
     is_default: bool
     """Used when a request names no model."""
     width: int
@@ -53,13 +53,13 @@ class Preset:
     """A recommended skip-tuning."""
 
     name: str
-    """What a request asks for."""
+    """Name that a request gives."""
     solver: SolverName | None
     """Solver it was found for; None: any."""
     nfe: int
     """NFE it was found for."""
     skip_tuning: pb.SkipTuning = field(repr=False)
-    """What it sets."""
+    """The skip-tuning that it sets."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,11 @@ class ModelInfo:
     """A model in full."""
 
     name: str
-    """What a request asks for."""
+    """Name that a request gives."""
     is_default: bool
     """Used when a request names no model."""
     sha256: str
-    """Of the model file, lower-case hex."""
+    """SHA-256 of the model file, lower-case hex."""
     architecture: str
     """Network family: SongUNet or DhariwalUNet."""
     preconditioning: str
@@ -87,21 +87,21 @@ class ModelInfo:
     num_classes: int
     """0 for a model without classes."""
     class_names: tuple[str, ...]
-    """In index order; empty if the model has no names."""
+    """Names in index order; empty if the model has no names."""
     num_skips: int
     """K, the number of skip connections."""
     presets: tuple[Preset, ...]
     """Recommended skip-tunings."""
     license: str
-    """As the model file states it."""
+    """Licence, as the model file states it."""
     limits: Limits
     """Ranges a request may use."""
     supports_guidance: bool
     """Trained with label dropout: guidance works without a guide model."""
     kernels: str
-    """What computes the network: fused (kernels of the server's own) or reference (LibTorch)."""
+    """Kernels of the network: fused (the server's own) or reference (LibTorch)."""
     precision: str
-    """What the network multiplies: float32 or bfloat16. Images of the two differ slightly."""
+    """Precision of products: float32 or bfloat16. Images of the two differ slightly."""
     sigma_levels: tuple[float, ...] = field(repr=False)
     """The only noise levels the model knows, descending; empty: any within the limits."""
 
@@ -111,16 +111,16 @@ class LoadedModel:
     """A model that the server has just loaded."""
 
     name: str
-    """What a request asks for."""
+    """Name that a request gives."""
     sha256: str
-    """Of the model file, lower-case hex."""
+    """SHA-256 of the model file, lower-case hex."""
     replaced_sha256: str | None = None
-    """Of the file whose place it took; None if there was none."""
+    """SHA-256 of the file of the model that it replaced; None if there was none."""
 
 
 @dataclass(frozen=True)
 class Health:
-    """How a server is."""
+    """Health of a server."""
 
     live: bool
     """The process works."""

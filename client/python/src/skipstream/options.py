@@ -1,4 +1,4 @@
-"""What a request may say, as plain Python values."""
+"""Options of a request, as plain Python values."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PriorityName = Literal["low", "normal", "high"]
 RampEnd = Literal["high", "low"]
 
 Picture = bytes | str | Path | PilImage.Image
-"""A picture as an encoded file's bytes, a file, or in memory (numpy: `PIL.Image.fromarray`).
+"""An image as an encoded file's bytes, a file, or in memory (numpy: `PIL.Image.fromarray`).
 
 The server applies the EXIF orientation of files; that of a PIL image is applied here."""
 
@@ -115,7 +115,7 @@ class Unipc:
     variant: UnipcVariantName = "bh2"
     """B(h) of the paper: h, or e^h - 1."""
     corrector: bool = True
-    """Whether each state is corrected with the evaluation made there."""
+    """True: each state is corrected with the evaluation made there."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Guidance:
 
 @dataclass(frozen=True)
 class InputImage:
-    """A picture to start from or to inpaint."""
+    """An init image to start from or to inpaint."""
 
     picture: Picture
     """PNG, WebP or raw values, of the model's size; PNG and WebP also of a whole multiple of it."""
@@ -184,9 +184,9 @@ class RequestOptions(TypedDict, total=False):
     sigmas: Sequence[float]
     """Explicit noise levels, strictly decreasing, positive, without the final 0."""
     final_step: FinalStepName
-    """Where the last step ends. Default: "zero"."""
+    """Noise level at which the last step ends. Default: "zero"."""
     conditioning_sigmas: Sequence[float]
-    """What the network is told the noise levels are, one per evaluation. Default: the true ones."""
+    """Noise levels that the network is given, one per evaluation. Default: the true ones."""
     churn: Churn
     """Fresh noise per step, for euler and heun. Default: none."""
     step_noise: StepNoise
@@ -202,7 +202,7 @@ class RequestOptions(TypedDict, total=False):
     guidance: float | Guidance
     """Guidance, or only its scale. Default: 1, none."""
     input_image: Picture | InputImage
-    """A picture to start from or to inpaint. Default: none, start from noise."""
+    """An init image to start from or to inpaint. Default: none, start from noise."""
     rho: float | Sequence[float] | LinearDepth
     """Skip coefficients, 0 to 2: one for all skips, one per skip (deepest first), or linear.
     Default: 1, the plain network."""

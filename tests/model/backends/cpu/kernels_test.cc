@@ -35,7 +35,7 @@ class KernelsTest : public ::testing::Test {
     return values;
   }
 
-  // How far a result in T may be from the exact value.
+  // Returns the error that a result in T may have.
   static double Tolerance(double value) {
     return (std::is_same_v<T, float> ? 2e-6 : 6e-3) * (1.0 + std::abs(value));
   }

@@ -11,7 +11,7 @@
 namespace skipstream::cpu {
 namespace {
 
-// Runs work(team) on so many threads.
+// Runs work(team) on this number of threads.
 template <typename Work>
 void Together(int members, Barrier& barrier, const Work& work) {
   barrier.Reset(members);

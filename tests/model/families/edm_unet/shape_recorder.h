@@ -21,7 +21,7 @@ namespace skipstream {
 
 class ShapeRecorder final : public ParameterSource {
  public:
-  // What the network of a model asks for.
+  // Records the tensors that the network of a model asks for.
   static ShapeRecorder Of(const ModelDescription& model) {
     ShapeRecorder recorder;
     const int out_channels = model.info.channels * model.preconditioning.outputs_per_channel();
