@@ -17,7 +17,7 @@ namespace skipstream {
 // Runs the executor's work on one device.
 class Backend : public Device, public SlotKernels {
  public:
-  // Whether Kernels::kReference may be asked for.
+  // True if Kernels::kReference may be asked for.
   virtual bool has_reference_kernels() const = 0;
   // The precision of networks that have a form in it.
   virtual PrecisionChoice precision() const = 0;

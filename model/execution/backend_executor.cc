@@ -285,7 +285,7 @@ void BackendExecutor::InitializeSlot(Slot& slot, const SlotInit& init,
     slot.image = upload(init.image->pixels);
     slot.mask = upload(init.image->mask);
   }
-  // What is staged must stay until the device has read it.
+  // Keeps staged memory until the device has read it.
   const std::shared_ptr<DeviceMark> mark = backend_->Mark();
   Report([mark, staged = std::move(staged), outcome = slot.outcome] {
     try {
@@ -361,7 +361,7 @@ std::shared_ptr<BackendExecutor::Pending> BackendExecutor::Queue(StepBatch batch
     }
   };
   attempt([&] { QueueRows(*network, *pending); });
-  // Of a batch that failed halfway as well: the device may be reading what was staged.
+  // A batch that failed halfway has an end as well: the device may be reading its staged memory.
   attempt([&] { pending->end = backend_->Mark(); });
   if (!pending->status.ok()) FailSamples(pending->batch, pending->status);
   return pending;

@@ -28,7 +28,7 @@ Registers CpuId(uint32_t leaf, uint32_t subleaf) {
 
 bool Bit(uint32_t value, int bit) { return (value >> bit & 1) != 0; }
 
-// Whether the operating system keeps the state of tiles: XTILECFG and XTILEDATA of XCR0.
+// Reads from XCR0 whether the operating system keeps the state of tiles, XTILECFG and XTILEDATA.
 bool KeepsTiles() {
   if (!Bit(CpuId(1, 0).ecx, 27)) return false;  // OSXSAVE
   uint32_t low = 0;

@@ -21,7 +21,7 @@ class MetricsTest : public ::testing::Test {
  protected:
   MetricsTest() { metrics_.SetBuildInfo("1.2.3", "bfloat16"); }
 
-  // What a scrape sees.
+  // Returns the text of a scrape.
   std::string Exposition() const {
     std::ostringstream out;
     prometheus::TextSerializer().Serialize(out, registry_.Collect());
@@ -76,7 +76,8 @@ TEST_F(MetricsTest, CountersCarryTheirLabels) {
       HasSubstr("skipstream_requests_total{code=\"INVALID_ARGUMENT\",model=\"\",solver=\"\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("skipstream_rejected_total{reason=\"QUEUE_FULL\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("skipstream_cancelled_total{stage=\"running\"} 1\n"));
-  EXPECT_THAT(text, HasSubstr("skipstream_build_info{precision=\"bfloat16\",version=\"1.2.3\"} 1\n"));
+  EXPECT_THAT(text,
+              HasSubstr("skipstream_build_info{precision=\"bfloat16\",version=\"1.2.3\"} 1\n"));
 }
 
 TEST_F(MetricsTest, KnownLabelValuesStartAtZero) {
