@@ -1,6 +1,5 @@
 #include "model/backends/device_unet.h"
 
-#include <cmath>
 #include <utility>
 #include <variant>
 
@@ -12,7 +11,6 @@
 #include "ATen/ops/outer.h"
 #include "ATen/ops/scaled_dot_product_attention.h"
 #include "ATen/ops/silu.h"
-#include "model/nn/resampling.h"
 
 namespace skipstream {
 namespace {
@@ -49,33 +47,14 @@ DeviceUNet::DeviceUNet(const SongUNetConfig& config, int out_channels, Precision
                        ParameterSource& source, const Device& device, UNetKernels& kernels)
     : DeviceUNet(TopologyOf(config), config.img_channels, config.label_dim, precision, device,
                  kernels) {
-  label_first_ = true;
-  const int64_t noise = config.noise_channels();
-  map_noise_ = config.embedding_type == SongUNetConfig::Embedding::kFourier
-                   ? NoiseEmbedding::Fourier(source, "model.map_noise", config.noise_channels())
-                   : NoiseEmbedding::Positional(config.noise_channels(), /*reaches_end=*/true,
-                                                NoiseEmbedding::Order::kSinesFirst);
-  if (config.label_dim > 0) {
-    label_weight_ = source.Take("model.map_label.weight", {noise, config.label_dim});
-    if (label_weight_.defined()) {
-      label_weight_ = label_weight_.mul(std::sqrt(static_cast<float>(config.label_dim)));
-    }
-    label_bias_ = source.Take("model.map_label.bias", {noise});
-  }
-  TakeEverything(source, config.augment_dim, noise, out_channels);
+  TakeEverything(source, TakeEmbedding(source, config), out_channels);
 }
 
 DeviceUNet::DeviceUNet(const DhariwalUNetConfig& config, int out_channels, Precision precision,
                        ParameterSource& source, const Device& device, UNetKernels& kernels)
     : DeviceUNet(TopologyOf(config), config.img_channels, config.label_dim, precision, device,
                  kernels) {
-  map_noise_ = NoiseEmbedding::Positional(config.model_channels, /*reaches_end=*/false,
-                                          NoiseEmbedding::Order::kCosinesFirst);
-  if (config.label_dim > 0) {
-    label_weight_ =
-        source.Take("model.map_label.weight", {config.emb_channels(), config.label_dim});
-  }
-  TakeEverything(source, config.augment_dim, config.model_channels, out_channels);
+  TakeEverything(source, TakeEmbedding(source, config), out_channels);
 }
 
 DeviceUNet::DeviceUNet(UNetTopology topology, int image_channels, int label_dim,
@@ -87,101 +66,77 @@ DeviceUNet::DeviceUNet(UNetTopology topology, int image_channels, int label_dim,
       device_(device.device()),
       kernels_(kernels) {}
 
-void DeviceUNet::TakeEverything(ParameterSource& source, int augment_dim, int64_t noise_channels,
+void DeviceUNet::TakeEverything(ParameterSource& source, const EmbeddingParameters& embedding,
                                 int out_channels) {
-  const int64_t emb = topology_.style.emb_channels;
-  // Training fed augmentation labels through this layer; here they are always zero.
-  if (augment_dim > 0) source.Take("model.map_augment.weight", {noise_channels, augment_dim});
-  layer0_weight_ = source.Take("model.map_layer0.weight", {emb, noise_channels});
-  layer0_bias_ = source.Take("model.map_layer0.bias", {emb});
-  layer1_weight_ = source.Take("model.map_layer1.weight", {emb, emb});
-  layer1_bias_ = source.Take("model.map_layer1.bias", {emb});
+  map_noise_ = embedding.map_noise;
   frequencies_ = map_noise_.frequencies();
+  label_first_ = embedding.label_first;
+  label_weight_ = embedding.map_label.weight;
+  if (label_weight_.defined() && embedding.label_factor != 1.0f) {
+    label_weight_ = label_weight_.mul(embedding.label_factor);
+  }
+  label_bias_ = embedding.map_label.bias;
+  layer0_weight_ = embedding.layer0.weight;
+  layer0_bias_ = embedding.layer0.bias;
+  layer1_weight_ = embedding.layer1.weight;
+  layer1_bias_ = embedding.layer1.bias;
 
-  const auto take_conv = [&](const std::string& name, int64_t in, int64_t out) {
-    return Convolution{source.TakeKernel(name + ".weight", {out, in, 3, 3}),
-                       source.Take(name + ".bias", {out})};
-  };
-  in_conv_ = take_conv(topology_.in_conv, image_channels_, topology_.in_conv_channels);
+  in_conv_ = TakeConv(source, topology_.in_conv, image_channels_, topology_.in_conv_channels, 3);
   for (const UNetBlockSpec& spec : topology_.encoder) AddBlock(source, spec);
   for (const UNetBlockSpec& spec : topology_.decoder) AddBlock(source, spec);
   const int channels = topology_.decoder.back().out_channels;
-  out_norm_ = {GroupNorm::GroupsOf(source, topology_.out_norm, channels),
-               source.Take(topology_.out_norm + ".weight", {channels}),
-               source.Take(topology_.out_norm + ".bias", {channels})};
-  out_conv_ = take_conv(topology_.out_conv, channels, out_channels);
+  out_norm_ = TakeNorm(source, topology_.out_norm, channels);
+  out_conv_ = TakeConv(source, topology_.out_conv, channels, out_channels, 3);
 }
 
 void DeviceUNet::AddBlock(ParameterSource& source, const UNetBlockSpec& spec) {
   const UNetBlockStyle& style = topology_.style;
-  const std::string& name = spec.name;
   const int64_t in = spec.in_channels;
   const int64_t out = spec.out_channels;
-  const auto take_norm = [&](const std::string& layer, int64_t channels) {
-    return Norm{GroupNorm::GroupsOf(source, layer, static_cast<int>(channels)),
-                source.Take(layer + ".weight", {channels}),
-                source.Take(layer + ".bias", {channels})};
-  };
-  // [out, in, k, k], in the type of features.
-  const auto take_kernel = [&](const std::string& layer, int64_t inputs, int64_t outputs,
-                               int64_t size) {
-    const at::Tensor weight = source.TakeKernel(layer + ".weight", {outputs, inputs, size, size});
+  const BlockParameters parameters = TakeBlock(source, style, spec);
+  // In the type of features.
+  const auto rounded = [&](const at::Tensor& weight) {
     return weight.defined() ? weight.to(type_) : weight;
+  };
+  const auto matrix = [&](const at::Tensor& kernel) {
+    return kernel.defined() ? rounded(kernel).view({kernel.size(0), kernel.size(1)}) : kernel;
   };
   Block& block = blocks_.emplace_back();
   block.spec = spec;
-  block.norm0 = take_norm(name + ".norm0", in);
-  if (spec.resample != Resample::kNone) {  // their filters may be stored
-    for (const char* layer : {".conv0", ".skip"}) {
-      Resampler(source, name + layer, spec.resample, style.resample_filter);
-    }
-  }
-  block.conv0 = {take_kernel(name + ".conv0", in, out, 3),
-                 source.Take(name + ".conv0.bias", {out})};
+  block.norm0 = parameters.norm0;
+  block.conv0 = {rounded(parameters.conv0.weight), parameters.conv0.bias};
   const int64_t conditions = style.adaptive_scale ? 2 * out : out;
-  at::Tensor affine_bias = source.Take(name + ".affine.bias", {conditions});
-  affine_weights_.push_back(source.Take(name + ".affine.weight", {conditions, style.emb_channels}));
-  affine_biases_.push_back(style.adaptive_scale ? affine_bias
-                                                : Plus(affine_bias, block.conv0.bias));
+  affine_weights_.push_back(parameters.affine.weight);
+  affine_biases_.push_back(style.adaptive_scale ? parameters.affine.bias
+                                                : Plus(parameters.affine.bias, block.conv0.bias));
   block.first_condition = conditions_;
   conditions_ += conditions;
-  block.norm1 = take_norm(name + ".norm1", out);
-  block.conv1_weight = take_kernel(name + ".conv1", out, out, 3);
-  block.out_bias = source.Take(name + ".conv1.bias", {out});
-  if (HasProjectedShortcut(style, spec)) {
-    at::Tensor weight = take_kernel(name + ".skip", in, out, 1);
-    block.out_bias = Plus(block.out_bias, source.Take(name + ".skip.bias", {out}));
-    if (weight.defined()) {
-      weight = weight.view({out, in}).t().contiguous();
-      block.shortcut = weight.narrow(0, 0, in - spec.skip_channels).contiguous();
-      if (spec.skip_channels > 0) {
-        block.skip_shortcut =
-            weight.narrow(0, in - spec.skip_channels, spec.skip_channels).contiguous();
-      }
+  block.norm1 = parameters.norm1;
+  block.conv1_weight = rounded(parameters.conv1.weight);
+  block.out_bias = parameters.conv1.bias;
+  if (const LayerParameters& shortcut = parameters.shortcut; shortcut.defined()) {
+    block.out_bias = Plus(block.out_bias, shortcut.bias);
+    const at::Tensor weight = matrix(shortcut.weight).t().contiguous();
+    block.shortcut = weight.narrow(0, 0, in - spec.skip_channels).contiguous();
+    if (spec.skip_channels > 0) {
+      block.skip_shortcut =
+          weight.narrow(0, in - spec.skip_channels, spec.skip_channels).contiguous();
     }
-  } else if (spec.skip_channels > 0) {
-    source.Fail(absl::InternalError(name + ": what joins a skip projects its shortcut"));
   }
   if (spec.heads == 0) return;
-  if (!Attention::CanSplit(source, name, spec.out_channels, spec.heads)) return;
-  block.norm2 = take_norm(name + ".norm2", out);
-  const auto take_matrix = [&](const std::string& layer, int64_t inputs, int64_t outputs) {
-    const at::Tensor weight = take_kernel(layer, inputs, outputs, 1);
-    return weight.defined() ? weight.view({outputs, inputs}) : weight;
-  };
-  block.qkv_weight = Regrouped(take_matrix(name + ".qkv", out, 3 * out), 3);
-  block.qkv_bias = Regrouped(source.Take(name + ".qkv.bias", {3 * out}), 3);
-  if (block.qkv_bias.defined()) block.qkv_bias = block.qkv_bias.to(type_);
-  block.proj_weight = take_matrix(name + ".proj", out, out);
-  block.proj_bias = source.Take(name + ".proj.bias", {out});
+  block.norm2 = parameters.norm2;
+  block.qkv_weight = Regrouped(matrix(parameters.qkv.weight), 3);
+  block.qkv_bias = rounded(Regrouped(parameters.qkv.bias, 3));
+  block.proj_weight = matrix(parameters.proj.weight);
+  block.proj_bias = parameters.proj.bias;
 }
 
 void DeviceUNet::ForEachTensor(absl::FunctionRef<void(at::Tensor&)> visit) {
-  const auto norm = [&](Norm& n) {
+  const auto norm = [&](NormParameters& n) {
     visit(n.weight);
     visit(n.bias);
   };
-  const auto conv = [&](Convolution& c) {
+  const auto conv = [&](LayerParameters& c) {
     visit(c.weight);
     visit(c.bias);
   };
@@ -231,7 +186,7 @@ at::Tensor DeviceUNet::Conditions(const at::Tensor& c_noise, const at::Tensor& l
   return at::linear(at::silu(emb), affine_weight_, affine_bias_);
 }
 
-NormTask DeviceUNet::TaskOf(const Norm& norm, const DeviceFeature& x) const {
+NormTask DeviceUNet::TaskOf(const NormParameters& norm, const DeviceFeature& x) const {
   NormTask task;
   task.x = &x;
   task.weight = norm.weight;

@@ -17,6 +17,7 @@
 #include "model/families/edm_unet/model_file.h"
 #include "model/families/edm_unet/song_unet_config.h"
 #include "model/families/edm_unet/unet.h"
+#include "model/families/edm_unet/unet_parameters.h"
 #include "model/families/edm_unet/unet_topology.h"
 #include "model/network_form.h"
 #include "model/nn/layers.h"
@@ -44,27 +45,17 @@ class DeviceUNet final : public UNet {
                      const at::Tensor& rho) const override;
 
  private:
-  struct Norm {
-    int64_t groups = 1;
-    at::Tensor weight;
-    at::Tensor bias;
-  };
-  // Holds a convolution with its bias apart, which is added together with other terms.
-  struct Convolution {
-    at::Tensor weight;  // [out, in, k, k] in channels-last memory
-    at::Tensor bias;    // float32 [out]
-  };
   struct Block {
     UNetBlockSpec spec;
-    Norm norm0;
-    Convolution conv0;
+    NormParameters norm0;
+    LayerParameters conv0;        // the bias apart: it is added with something else
     int64_t first_condition = 0;  // index in a row of Conditions()
-    Norm norm1;
+    NormParameters norm1;
     at::Tensor conv1_weight;
     at::Tensor shortcut;       // [in, out] for the decoder's features; undefined: the identity
     at::Tensor skip_shortcut;  // [skip, out]
     at::Tensor out_bias;       // sum of the biases of conv1 and the shortcut
-    Norm norm2;
+    NormParameters norm2;
     at::Tensor qkv_weight;  // [3 C, C], grouped by part
     at::Tensor qkv_bias;
     at::Tensor proj_weight;  // [C, C]
@@ -73,7 +64,7 @@ class DeviceUNet final : public UNet {
 
   DeviceUNet(UNetTopology topology, int image_channels, int label_dim, Precision precision,
              const Device& device, UNetKernels& kernels);
-  void TakeEverything(ParameterSource& source, int augment_dim, int64_t noise_channels,
+  void TakeEverything(ParameterSource& source, const EmbeddingParameters& embedding,
                       int out_channels);
   void AddBlock(ParameterSource& source, const UNetBlockSpec& spec);
   // Visits every tensor that lives on the device.
@@ -84,7 +75,7 @@ class DeviceUNet final : public UNet {
   DeviceFeature ComputeBlock(const Block& block, const DeviceFeature& x, const DeviceFeature* skip,
                              const at::Tensor& rho, const at::Tensor& conditions) const;
   DeviceFeature Attend(const Block& block, const DeviceFeature& x) const;
-  NormTask TaskOf(const Norm& norm, const DeviceFeature& x) const;
+  NormTask TaskOf(const NormParameters& norm, const DeviceFeature& x) const;
 
   const UNetTopology topology_;
   const int image_channels_;
@@ -104,10 +95,10 @@ class DeviceUNet final : public UNet {
   at::Tensor affine_weight_, affine_bias_;
   int64_t conditions_ = 0;  // outputs of all affine layers
 
-  Convolution in_conv_;
+  LayerParameters in_conv_;
   std::vector<Block> blocks_;
-  Norm out_norm_;
-  Convolution out_conv_;
+  NormParameters out_norm_;
+  LayerParameters out_conv_;
 };
 
 // Makes the DeviceUNet of a model. Unimplemented, saying why, for a network without this form.

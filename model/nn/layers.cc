@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <utility>
 
 #include "ATen/Parallel.h"
 #include "ATen/ops/cat.h"
@@ -17,11 +18,16 @@
 
 namespace skipstream {
 
+Conv::Conv(LayerParameters parameters, int extra_padding)
+    : weight_(std::move(parameters.weight)),
+      bias_(std::move(parameters.bias)),
+      padding_(extra_padding) {
+  if (weight_.defined()) padding_ += static_cast<int>(weight_.size(2)) / 2;
+}
+
 Conv::Conv(ParameterSource& source, const std::string& name, int in_channels, int out_channels,
            int kernel, int extra_padding)
-    : weight_(source.TakeKernel(name + ".weight", {out_channels, in_channels, kernel, kernel})),
-      bias_(source.Take(name + ".bias", {out_channels})),
-      padding_(kernel / 2 + extra_padding) {}
+    : Conv(TakeConv(source, name, in_channels, out_channels, kernel), extra_padding) {}
 
 at::Tensor Conv::operator()(const at::Tensor& x) const {
   return at::conv2d(x, weight_, bias_, /*stride=*/1, padding_);
@@ -37,28 +43,16 @@ void Conv::RegroupOutputs(int parts) {
   bias_ = bias_.view({channels, parts}).t().flatten().contiguous();
 }
 
-Linear::Linear(ParameterSource& source, const std::string& name, int in_features, int out_features,
-               Bias bias)
-    : weight_(source.Take(name + ".weight", {out_features, in_features})) {
-  if (bias == Bias::kStored) bias_ = source.Take(name + ".bias", {out_features});
-}
+Linear::Linear(LayerParameters parameters)
+    : weight_(std::move(parameters.weight)), bias_(std::move(parameters.bias)) {}
 
 at::Tensor Linear::operator()(const at::Tensor& x) const { return at::linear(x, weight_, bias_); }
 
-GroupNorm::GroupNorm(ParameterSource& source, const std::string& name, int channels, float epsilon)
-    : groups_(GroupsOf(source, name, channels)),
+GroupNorm::GroupNorm(NormParameters parameters, float epsilon)
+    : groups_(parameters.groups),
       epsilon_(epsilon),
-      weight_(source.Take(name + ".weight", {channels})),
-      bias_(source.Take(name + ".bias", {channels})) {}
-
-int GroupNorm::GroupsOf(ParameterSource& source, const std::string& name, int channels) {
-  const int groups = std::min(32, channels / 4);
-  if (channels % groups != 0) {
-    source.Fail(absl::InvalidArgumentError(absl::StrCat("config: ", name, " would split ", channels,
-                                                        " channels into ", groups, " groups")));
-  }
-  return groups;
-}
+      weight_(std::move(parameters.weight)),
+      bias_(std::move(parameters.bias)) {}
 
 at::Tensor GroupNorm::operator()(const at::Tensor& x) const { return Apply(x, weight_, bias_); }
 
@@ -88,20 +82,16 @@ at::Tensor GroupNorm::Apply(const at::Tensor& x, const at::Tensor& weight,
   return out;
 }
 
-Attention::Attention(ParameterSource& source, const std::string& name, int channels, int heads)
-    : heads_(heads),
-      qkv_(source, name + ".qkv", channels, 3 * channels, 1),
-      proj_(source, name + ".proj", channels, channels, 1) {
-  CanSplit(source, name, channels, heads);
+Attention::Attention(LayerParameters qkv, LayerParameters proj, int heads)
+    : heads_(heads), qkv_(std::move(qkv)), proj_(std::move(proj)) {
   qkv_.RegroupOutputs(3);
 }
 
-bool Attention::CanSplit(ParameterSource& source, const std::string& name, int channels,
-                         int heads) {
-  if (channels % heads == 0) return true;
+void Attention::CheckHeads(ParameterSource& source, const std::string& name, int channels,
+                           int heads) {
+  if (channels % heads == 0) return;
   source.Fail(absl::InvalidArgumentError(absl::StrCat(
       "config: ", name, ".qkv would split ", channels, " channels into ", heads, " heads")));
-  return false;
 }
 
 at::Tensor Attention::operator()(const at::Tensor& x) const {

@@ -8,6 +8,7 @@
 
 #include "ATen/core/Tensor.h"
 #include "model/nn/parameter_source.h"
+#include "model/nn/parameters.h"
 
 namespace skipstream {
 
@@ -16,6 +17,7 @@ namespace skipstream {
 class Conv {
  public:
   Conv() = default;
+  explicit Conv(LayerParameters parameters, int extra_padding = 0);
   Conv(ParameterSource& source, const std::string& name, int in_channels, int out_channels,
        int kernel, int extra_padding = 0);
   at::Tensor operator()(const at::Tensor& x) const;
@@ -32,11 +34,8 @@ class Conv {
 // Maps [B, in] to [B, out].
 class Linear {
  public:
-  enum class Bias { kNone, kStored };
-
   Linear() = default;
-  Linear(ParameterSource& source, const std::string& name, int in_features, int out_features,
-         Bias bias = Bias::kStored);
+  explicit Linear(LayerParameters parameters);
   at::Tensor operator()(const at::Tensor& x) const;
 
  private:
@@ -44,14 +43,11 @@ class Linear {
   at::Tensor bias_;  // undefined: none
 };
 
-// Normalizes groups of at least 4 channels, at most 32 groups.
+// Normalizes groups of channels (TakeNorm()).
 class GroupNorm {
  public:
   GroupNorm() = default;
-  GroupNorm(ParameterSource& source, const std::string& name, int channels, float epsilon);
-  // Returns the number of groups that the norm `name` splits `channels` channels into; fails if it
-  // cannot.
-  static int GroupsOf(ParameterSource& source, const std::string& name, int channels);
+  GroupNorm(NormParameters parameters, float epsilon);
   at::Tensor operator()(const at::Tensor& x) const;
   // Returns the norm of row b, times scale[b] + 1, plus shift[b]; both [B, C].
   at::Tensor Modulated(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& shift) const;
@@ -66,16 +62,14 @@ class GroupNorm {
   at::Tensor bias_;
 };
 
-// Computes self-attention over the pixels, without the norm before it and the sum after it. Its
-// parameters are `<name>.qkv`, whose outputs are stored as (head, channel, part), and
-// `<name>.proj`.
+// Computes self-attention over the pixels, without the norm before it and the sum after it. The
+// outputs of `qkv` are stored as (head, channel, part).
 class Attention {
  public:
   Attention() = default;
-  Attention(ParameterSource& source, const std::string& name, int channels, int heads);
-  // Returns true if every head of the attention `name` gets the same number of channels; fails if
-  // not.
-  static bool CanSplit(ParameterSource& source, const std::string& name, int channels, int heads);
+  Attention(LayerParameters qkv, LayerParameters proj, int heads);
+  // Fails if the heads of the attention `name` do not get the same number of channels.
+  static void CheckHeads(ParameterSource& source, const std::string& name, int channels, int heads);
   at::Tensor operator()(const at::Tensor& x) const;
 
  private:

@@ -7,42 +7,23 @@
 
 namespace skipstream {
 
-FusedConditioning::FusedConditioning(const SongUNetConfig& config, ParameterSource& source)
-    : label_first_(true),
-      noise_(config.noise_channels()),
-      emb_(config.emb_channels()),
-      map_noise_(config.embedding_type == SongUNetConfig::Embedding::kFourier
-                     ? NoiseEmbedding::Fourier(source, "model.map_noise", config.noise_channels())
-                     : NoiseEmbedding::Positional(config.noise_channels(), /*reaches_end=*/true,
-                                                  NoiseEmbedding::Order::kSinesFirst)) {
-  if (config.label_dim > 0) {
-    map_label_.emplace(source, "model.map_label", config.label_dim, noise_, Linear::Bias::kStored,
-                       std::sqrt(static_cast<float>(config.label_dim)));
+FusedConditioning::FusedConditioning(const EmbeddingParameters& parameters, int label_dim,
+                                     int64_t emb_channels)
+    : label_first_(parameters.label_first),
+      noise_(parameters.noise_channels),
+      emb_(emb_channels),
+      map_noise_(parameters.map_noise),
+      layer0_(parameters.layer0, noise_, emb_),
+      layer1_(parameters.layer1, emb_, emb_) {
+  if (label_dim > 0) {
+    map_label_.emplace(parameters.map_label, label_dim, label_first_ ? noise_ : emb_,
+                       parameters.label_factor);
   }
-  TakeLayers(config.augment_dim, source);
 }
 
-FusedConditioning::FusedConditioning(const DhariwalUNetConfig& config, ParameterSource& source)
-    : noise_(config.model_channels),
-      emb_(config.emb_channels()),
-      map_noise_(NoiseEmbedding::Positional(config.model_channels, /*reaches_end=*/false,
-                                            NoiseEmbedding::Order::kCosinesFirst)) {
-  if (config.label_dim > 0) {
-    map_label_.emplace(source, "model.map_label", config.label_dim, emb_, Linear::Bias::kNone);
-  }
-  TakeLayers(config.augment_dim, source);
-}
-
-void FusedConditioning::TakeLayers(int augment_dim, ParameterSource& source) {
-  // Training fed augmentation labels through this layer; here they are always zero.
-  if (augment_dim > 0) source.Take("model.map_augment.weight", {noise_, augment_dim});
-  layer0_ = FusedLinear(source, "model.map_layer0", noise_, emb_);
-  layer1_ = FusedLinear(source, "model.map_layer1", emb_, emb_);
-}
-
-void FusedConditioning::AddBlock(ParameterSource& source, const std::string& name, int64_t outputs,
+void FusedConditioning::AddBlock(const LayerParameters& affine, int64_t outputs,
                                  const cpu::AlignedBuffer<float>* bias) {
-  FusedLinear& layer = blocks_.emplace_back(source, name, emb_, outputs);
+  FusedLinear& layer = blocks_.emplace_back(affine, emb_, outputs);
   if (bias != nullptr && bias->size() == layer.bias().size()) {
     for (int64_t i = 0; i < bias->size(); ++i) layer.bias().data()[i] += bias->data()[i];
   }

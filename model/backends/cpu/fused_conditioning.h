@@ -4,16 +4,13 @@
 
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "base/aligned_buffer.h"
 #include "model/backends/cpu/fused_layers.h"
 #include "model/backends/cpu/team.h"
-#include "model/families/edm_unet/dhariwal_unet_config.h"
-#include "model/families/edm_unet/song_unet_config.h"
+#include "model/families/edm_unet/unet_parameters.h"
 #include "model/nn/layers.h"
-#include "model/nn/parameter_source.h"
 
 namespace skipstream {
 
@@ -21,12 +18,11 @@ namespace skipstream {
 // affine layer to it.
 class FusedConditioning {
  public:
-  FusedConditioning(const SongUNetConfig& config, ParameterSource& source);
-  FusedConditioning(const DhariwalUNetConfig& config, ParameterSource& source);
+  FusedConditioning(const EmbeddingParameters& parameters, int label_dim, int64_t emb_channels);
 
-  // Adds the layer `name` of the next block. Apply() computes its outputs, plus `bias` if there is
+  // Adds the affine layer of the next block. Apply() computes its outputs, plus `bias` if there is
   // one, too.
-  void AddBlock(ParameterSource& source, const std::string& name, int64_t outputs,
+  void AddBlock(const LayerParameters& affine, int64_t outputs,
                 const cpu::AlignedBuffer<float>* bias);
 
   // Returns the number of outputs of all blocks.
@@ -44,8 +40,6 @@ class FusedConditioning {
              const cpu::Team& team) const;
 
  private:
-  void TakeLayers(int augment_dim, ParameterSource& source);
-
   bool label_first_ = false;  // the class joins the noise embedding; else the layers' output
   int64_t noise_;
   int64_t emb_;

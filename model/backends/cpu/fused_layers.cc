@@ -8,23 +8,21 @@ using cpu::AlignedBuffer;
 using cpu::kLanes;
 using cpu::RoundUp;
 
-AlignedBuffer<float> TakeVector(ParameterSource& source, const std::string& name, int64_t n) {
-  const at::Tensor values = source.Take(name, {n});
+AlignedBuffer<float> PackVector(const at::Tensor& values) {
   if (!values.defined()) return {};
-  AlignedBuffer<float> vector(RoundUp(n, kLanes));
-  std::copy_n(values.const_data_ptr<float>(), n, vector.data());
+  AlignedBuffer<float> vector(RoundUp(values.numel(), kLanes));
+  std::copy_n(values.const_data_ptr<float>(), values.numel(), vector.data());
   return vector;
 }
 
-FusedLinear::FusedLinear(ParameterSource& source, const std::string& name, int64_t inputs,
-                         int64_t outputs, Linear::Bias stored, float factor)
-    : inputs_(inputs), outputs_(outputs) {
-  const at::Tensor weight = source.Take(name + ".weight", {outputs, inputs});
-  if (stored == Linear::Bias::kStored) bias_ = TakeVector(source, name + ".bias", outputs);
-  if (!weight.defined()) return;
-  if (stored == Linear::Bias::kNone) bias_ = AlignedBuffer<float>(RoundUp(outputs, kLanes));
+FusedLinear::FusedLinear(const LayerParameters& parameters, int64_t inputs, int64_t outputs,
+                         float factor)
+    : inputs_(inputs), outputs_(outputs), bias_(PackVector(parameters.bias)) {
+  if (!parameters.weight.defined()) return;
+  if (bias_.size() == 0) bias_ = AlignedBuffer<float>(RoundUp(outputs, kLanes));
   weight_ = PackedMatrix<float>(inputs, outputs);
-  weight_.Fill(weight.const_data_ptr<float>(), 0, inputs, [](int64_t i) { return i; }, factor);
+  weight_.Fill(
+      parameters.weight.const_data_ptr<float>(), 0, inputs, [](int64_t i) { return i; }, factor);
 }
 
 void FusedLinear::Apply(const float* x, int64_t rows, const float* residual, float* out,
@@ -42,10 +40,10 @@ void FusedLinear::Apply(const float* x, int64_t rows, const float* residual, flo
              [&](int64_t begin, int64_t end) { cpu::Convolve(task, begin, end); });
 }
 
-FusedNorm::FusedNorm(ParameterSource& source, const std::string& name, int64_t channels)
+FusedNorm::FusedNorm(const NormParameters& parameters, int64_t channels)
     : channels(channels),
-      groups(GroupNorm::GroupsOf(source, name, static_cast<int>(channels))),
-      weight(TakeVector(source, name + ".weight", channels)),
-      bias(TakeVector(source, name + ".bias", channels)) {}
+      groups(parameters.groups),
+      weight(PackVector(parameters.weight)),
+      bias(PackVector(parameters.bias)) {}
 
 }  // namespace skipstream

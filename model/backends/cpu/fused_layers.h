@@ -4,20 +4,18 @@
 #define SKIPSTREAM_MODEL_BACKENDS_CPU_FUSED_LAYERS_H_
 
 #include <cstdint>
-#include <string>
 #include <vector>
 
 #include "ATen/core/Tensor.h"
 #include "base/aligned_buffer.h"
 #include "model/backends/cpu/kernels.h"
 #include "model/backends/cpu/team.h"
-#include "model/nn/layers.h"
-#include "model/nn/parameter_source.h"
+#include "model/nn/parameters.h"
 
 namespace skipstream {
 
-// Takes a vector [n], with room for the kernels to read whole vectors.
-cpu::AlignedBuffer<float> TakeVector(ParameterSource& source, const std::string& name, int64_t n);
+// Copies a vector [n], with room for the kernels to read whole vectors; empty if it is undefined.
+cpu::AlignedBuffer<float> PackVector(const at::Tensor& values);
 
 // Holds a packed matrix that is filled part by part.
 template <typename T>
@@ -54,8 +52,8 @@ class FusedLinear {
  public:
   FusedLinear() = default;
   // Multiplies the weight by `factor`.
-  FusedLinear(ParameterSource& source, const std::string& name, int64_t inputs, int64_t outputs,
-              Linear::Bias stored = Linear::Bias::kStored, float factor = 1.0f);
+  FusedLinear(const LayerParameters& parameters, int64_t inputs, int64_t outputs,
+              float factor = 1.0f);
 
   int64_t outputs() const { return outputs_; }
   cpu::AlignedBuffer<float>& bias() { return bias_; }
@@ -78,45 +76,27 @@ struct FusedConv {
   PackedMatrix<T> weight;
   cpu::AlignedBuffer<float> bias;
 
-  struct Operand {
-    std::string name;
-    int64_t channels;
-    int kernel;
-  };
-
   FusedConv() = default;
   // Reorders outputs stored as (c, part) to (part, c), for `parts` parts.
-  FusedConv(ParameterSource& source, const std::vector<Operand>& operands, int64_t outputs,
-            int64_t parts = 1) {
+  FusedConv(const std::vector<LayerParameters>& operands, int64_t outputs, int64_t parts = 1) {
     const auto column = [&](int64_t i) { return i % parts * (outputs / parts) + i / parts; };
-    std::vector<at::Tensor> weights;
-    bool whole = true;
     int64_t rows = 0;
-    for (const Operand& operand : operands) {
-      const at::Tensor& taken = weights.emplace_back(source.TakeKernel(
-          operand.name + ".weight", {outputs, operand.channels, operand.kernel, operand.kernel}));
-      const at::Tensor biases = source.Take(operand.name + ".bias", {outputs});
-      whole = whole && taken.defined() && biases.defined();
-      rows += Rows(operand);
-      if (!whole) continue;
-      if (bias.size() == 0) bias = cpu::AlignedBuffer<float>(cpu::RoundUp(outputs, cpu::kLanes));
-      for (int64_t i = 0; i < outputs; ++i) {
-        bias.data()[column(i)] += biases.const_data_ptr<float>()[i];
-      }
+    for (const LayerParameters& operand : operands) {
+      if (!operand.weight.defined() || !operand.bias.defined()) return;
+      rows += operand.weight.numel() / outputs;
     }
-    if (!whole) return;
+    bias = cpu::AlignedBuffer<float>(cpu::RoundUp(outputs, cpu::kLanes));
     weight = PackedMatrix<T>(rows, outputs);
     int64_t row = 0;
-    for (size_t i = 0; i < operands.size(); ++i) {
+    for (const LayerParameters& operand : operands) {
+      for (int64_t i = 0; i < outputs; ++i) {
+        bias.data()[column(i)] += operand.bias.const_data_ptr<float>()[i];
+      }
       // Weights are in channels-last memory: [out, tap, in].
-      weight.Fill(weights[i].const_data_ptr<float>(), row, Rows(operands[i]), column);
-      row += Rows(operands[i]);
+      const int64_t count = operand.weight.numel() / outputs;
+      weight.Fill(operand.weight.const_data_ptr<float>(), row, count, column);
+      row += count;
     }
-  }
-
- private:
-  static int64_t Rows(const Operand& operand) {
-    return operand.kernel * operand.kernel * operand.channels;
   }
 };
 
@@ -127,7 +107,7 @@ struct FusedNorm {
   cpu::AlignedBuffer<float> bias;
 
   FusedNorm() = default;
-  FusedNorm(ParameterSource& source, const std::string& name, int64_t channels);
+  FusedNorm(const NormParameters& parameters, int64_t channels);
 };
 
 }  // namespace skipstream

@@ -105,14 +105,17 @@ class FusedUNet final : public UNet {
       : topology_(TopologyOf(config)),
         image_channels_(config.img_channels),
         out_channels_(out_channels),
-        conditioning_(config, source) {
-    in_conv_ = FusedConv<float>(source, {{topology_.in_conv, image_channels_, 3}},
-                                topology_.in_conv_channels);
+        conditioning_(TakeEmbedding(source, config), config.label_dim,
+                      topology_.style.emb_channels) {
+    in_conv_ = FusedConv<float>(
+        {TakeConv(source, topology_.in_conv, image_channels_, topology_.in_conv_channels, 3)},
+        topology_.in_conv_channels);
     for (const UNetBlockSpec& spec : topology_.encoder) AddBlock(source, spec);
     for (const UNetBlockSpec& spec : topology_.decoder) AddBlock(source, spec);
     const int64_t channels = topology_.decoder.back().out_channels;
-    out_norm_ = FusedNorm(source, topology_.out_norm, channels);
-    out_conv_ = FusedConv<T>(source, {{topology_.out_conv, channels, 3}}, out_channels);
+    out_norm_ = FusedNorm(TakeNorm(source, topology_.out_norm, channels), channels);
+    out_conv_ = FusedConv<T>({TakeConv(source, topology_.out_conv, channels, out_channels, 3)},
+                             out_channels);
     Need(topology_.resolution, channels);
   }
 
@@ -185,28 +188,20 @@ class FusedUNet final : public UNet {
   void AddBlock(ParameterSource& source, const UNetBlockSpec& spec) {
     const UNetBlockStyle& style = topology_.style;
     Block& block = blocks_.emplace_back();
-    const std::string& name = spec.name;
     block.spec = spec;
     block.projects = HasProjectedShortcut(style, spec);
     block.size = topology_.resolution >> spec.level;
-    if (spec.skip_channels > 0 && !block.projects) {
-      source.Fail(absl::InternalError(name + ": what joins a skip projects its shortcut"));
-    }
     const int64_t in = spec.in_channels;
     const int64_t out = spec.out_channels;
-    block.norm0 = FusedNorm(source, name + ".norm0", in);
-    if (spec.resample != Resample::kNone) {  // their filters may be stored
-      for (const char* layer : {".conv0", ".skip"}) {
-        Resampler(source, name + layer, spec.resample, style.resample_filter);
-      }
-    }
-    block.conv0 = FusedConv<T>(source, {{name + ".conv0", in, 3}}, out);
-    conditioning_.AddBlock(source, name + ".affine", style.adaptive_scale ? 2 * out : out,
+    const BlockParameters parameters = TakeBlock(source, style, spec);
+    block.norm0 = FusedNorm(parameters.norm0, in);
+    block.conv0 = FusedConv<T>({parameters.conv0}, out);
+    conditioning_.AddBlock(parameters.affine, style.adaptive_scale ? 2 * out : out,
                            style.adaptive_scale ? nullptr : &block.conv0.bias);
-    block.norm1 = FusedNorm(source, name + ".norm1", out);
-    std::vector<typename FusedConv<T>::Operand> operands = {{name + ".conv1", out, 3}};
-    if (block.projects) operands.push_back({name + ".skip", in, 1});
-    block.conv1 = FusedConv<T>(source, operands, out);
+    block.norm1 = FusedNorm(parameters.norm1, out);
+    std::vector<LayerParameters> operands = {parameters.conv1};
+    if (block.projects) operands.push_back(parameters.shortcut);
+    block.conv1 = FusedConv<T>(operands, out);
     Need(block.size, in);
     Need(block.size, out);
     const int64_t pixels = block.size * block.size;
@@ -217,10 +212,9 @@ class FusedUNet final : public UNet {
       sizes_.raw_float = std::max(sizes_.raw_float, pixels * in);
     }
     if (spec.heads == 0) return;
-    if (!Attention::CanSplit(source, name, spec.out_channels, spec.heads)) return;
-    block.norm2 = FusedNorm(source, name + ".norm2", out);
-    block.qkv = FusedConv<T>(source, {{name + ".qkv", out, 1}}, 3 * out, 3);
-    block.proj = FusedConv<T>(source, {{name + ".proj", out, 1}}, out);
+    block.norm2 = FusedNorm(parameters.norm2, out);
+    block.qkv = FusedConv<T>({parameters.qkv}, 3 * out, 3);
+    block.proj = FusedConv<T>({parameters.proj}, out);
     const int64_t width = out / spec.heads;
     sizes_.qkv = std::max(sizes_.qkv, pixels * 3 * out);
     sizes_.raw = std::max(sizes_.raw, pixels * out);

@@ -10,6 +10,7 @@
 #include "model/families/edm_unet/dhariwal_unet_config.h"
 #include "model/families/edm_unet/unet.h"
 #include "model/families/edm_unet/unet_block.h"
+#include "model/families/edm_unet/unet_parameters.h"
 #include "model/nn/layers.h"
 #include "model/nn/parameter_source.h"
 
@@ -29,12 +30,7 @@ class DhariwalUNet final : public UNet {
     bool takes_skip;
   };
 
-  at::Tensor Embedding(const at::Tensor& c_noise, const at::Tensor& labels) const;
-
-  NoiseEmbedding map_noise_;
-  Linear map_layer0_;
-  Linear map_layer1_;
-  std::optional<Linear> map_label_;
+  Embedding embedding_;
   Conv enc_conv_;
   std::vector<UNetBlock> encoder_;
   std::vector<DecoderBlock> decoder_;

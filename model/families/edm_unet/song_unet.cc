@@ -1,6 +1,5 @@
 #include "model/families/edm_unet/song_unet.h"
 
-#include <cmath>
 #include <utility>
 
 #include "ATen/ops/silu.h"
@@ -9,19 +8,8 @@
 namespace skipstream {
 
 SongUNet::SongUNet(const SongUNetConfig& config, int out_channels, ParameterSource& source)
-    : config_(config) {
+    : embedding_(TakeEmbedding(source, config)) {
   const UNetTopology topology = TopologyOf(config);
-  const int noise = config.noise_channels();
-  const int emb = config.emb_channels();
-  map_noise_ = config.embedding_type == SongUNetConfig::Embedding::kFourier
-                   ? NoiseEmbedding::Fourier(source, "model.map_noise", noise)
-                   : NoiseEmbedding::Positional(noise, /*reaches_end=*/true,
-                                                NoiseEmbedding::Order::kSinesFirst);
-  if (config.label_dim > 0) map_label_.emplace(source, "model.map_label", config.label_dim, noise);
-  // Training fed augmentation labels through this layer; here they are always zero.
-  if (config.augment_dim > 0) source.Take("model.map_augment.weight", {noise, config.augment_dim});
-  map_layer0_ = Linear(source, "model.map_layer0", noise, emb);
-  map_layer1_ = Linear(source, "model.map_layer1", emb, emb);
   skip_scale_ = topology.style.skip_scale;
 
   enc_conv_ = Conv(source, topology.in_conv, config.img_channels, topology.in_conv_channels, 3);
@@ -59,24 +47,15 @@ SongUNet::SongUNet(const SongUNetConfig& config, int out_channels, ParameterSour
         spec.level < config.num_levels() - 1) {
       step.aux_up.emplace(source, name("aux_up"), Resample::kUp, config.resample_filter);
     }
-    step.aux_norm.emplace(source, name("aux_norm"), spec.out_channels, topology.style.epsilon);
+    step.aux_norm.emplace(TakeNorm(source, name("aux_norm"), spec.out_channels),
+                          topology.style.epsilon);
     step.aux_conv.emplace(source, name("aux_conv"), spec.out_channels, out_channels, 3);
   }
 }
 
-at::Tensor SongUNet::Embedding(const at::Tensor& c_noise, const at::Tensor& labels) const {
-  at::Tensor emb = map_noise_(c_noise);
-  if (map_label_) {
-    emb.add_((*map_label_)(labels.mul(std::sqrt(static_cast<float>(config_.label_dim)))));
-  }
-  emb = map_layer0_(emb);
-  emb = map_layer1_(at::silu_(emb));
-  return at::silu_(emb);
-}
-
 at::Tensor SongUNet::Forward(const at::Tensor& x, const at::Tensor& c_noise,
                              const at::Tensor& labels, const at::Tensor& rho) const {
-  const at::Tensor emb = Embedding(c_noise, labels);
+  const at::Tensor emb = embedding_(c_noise, labels);
   SkipStack skips(rho);
   skips.Push(enc_conv_(x));
   at::Tensor aux = x;

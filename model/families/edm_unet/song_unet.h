@@ -10,6 +10,7 @@
 #include "model/families/edm_unet/song_unet_config.h"
 #include "model/families/edm_unet/unet.h"
 #include "model/families/edm_unet/unet_block.h"
+#include "model/families/edm_unet/unet_parameters.h"
 #include "model/nn/layers.h"
 #include "model/nn/parameter_source.h"
 #include "model/nn/resampling.h"
@@ -44,13 +45,7 @@ class SongUNet final : public UNet {
     std::optional<Conv> aux_conv;
   };
 
-  at::Tensor Embedding(const at::Tensor& c_noise, const at::Tensor& labels) const;
-
-  SongUNetConfig config_;
-  NoiseEmbedding map_noise_;
-  std::optional<Linear> map_label_;
-  Linear map_layer0_;
-  Linear map_layer1_;
+  Embedding embedding_;
   Conv enc_conv_;
   float skip_scale_ = 1.0f;
   std::vector<EncoderStep> encoder_;

@@ -1,30 +1,24 @@
 #include "model/families/edm_unet/unet_block.h"
 
+#include <utility>
+
 #include "ATen/ops/silu.h"
 
 namespace skipstream {
 
-UNetBlock::UNetBlock(ParameterSource& source, const UNetBlockStyle& style,
-                     const UNetBlockSpec& spec)
+UNetBlock::UNetBlock(BlockParameters parameters, const UNetBlockStyle& style, int heads)
     : adaptive_scale_(style.adaptive_scale),
       skip_scale_(style.skip_scale),
-      norm0_(source, spec.name + ".norm0", spec.in_channels, style.epsilon),
-      resampler_(source, spec.name + ".conv0", spec.resample, style.resample_filter),
-      conv0_(source, spec.name + ".conv0", spec.in_channels, spec.out_channels, 3),
-      affine_(source, spec.name + ".affine", style.emb_channels,
-              (style.adaptive_scale ? 2 : 1) * spec.out_channels),
-      norm1_(source, spec.name + ".norm1", spec.out_channels, style.epsilon),
-      conv1_(source, spec.name + ".conv1", spec.out_channels, spec.out_channels, 3) {
-  if (HasProjectedShortcut(style, spec)) {
-    shortcut_.emplace(source, spec.name + ".skip", spec.in_channels, spec.out_channels, 1);
-  }
-  // The shortcut resamples as the first convolution does; its filter may be stored too.
-  if (spec.resample != Resample::kNone) {
-    Resampler(source, spec.name + ".skip", spec.resample, style.resample_filter);
-  }
-  if (spec.heads > 0) {
-    norm2_.emplace(source, spec.name + ".norm2", spec.out_channels, style.epsilon);
-    attention_.emplace(source, spec.name, spec.out_channels, spec.heads);
+      norm0_(std::move(parameters.norm0), style.epsilon),
+      resampler_(std::move(parameters.resampler)),
+      conv0_(std::move(parameters.conv0)),
+      affine_(std::move(parameters.affine)),
+      norm1_(std::move(parameters.norm1), style.epsilon),
+      conv1_(std::move(parameters.conv1)) {
+  if (parameters.shortcut.defined()) shortcut_.emplace(std::move(parameters.shortcut));
+  if (heads > 0) {
+    norm2_.emplace(std::move(parameters.norm2), style.epsilon);
+    attention_.emplace(std::move(parameters.qkv), std::move(parameters.proj), heads);
   }
 }
 

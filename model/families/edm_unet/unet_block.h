@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "ATen/core/Tensor.h"
+#include "model/families/edm_unet/unet_parameters.h"
 #include "model/families/edm_unet/unet_topology.h"
 #include "model/nn/layers.h"
 #include "model/nn/parameter_source.h"
@@ -15,12 +16,15 @@ namespace skipstream {
 // convolution, plus the shortcut; then attention, if it has any.
 class UNetBlock {
  public:
-  UNetBlock(ParameterSource& source, const UNetBlockStyle& style, const UNetBlockSpec& spec);
+  UNetBlock(ParameterSource& source, const UNetBlockStyle& style, const UNetBlockSpec& spec)
+      : UNetBlock(TakeBlock(source, style, spec), style, spec.heads) {}
 
   // Maps x [B, in, H, W] and emb [B, emb_channels] to [B, out, H', W'].
   at::Tensor operator()(const at::Tensor& x, const at::Tensor& emb) const;
 
  private:
+  UNetBlock(BlockParameters parameters, const UNetBlockStyle& style, int heads);
+
   at::Tensor Embedded(const at::Tensor& h, const at::Tensor& emb) const;
 
   bool adaptive_scale_;
