@@ -25,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / os.environ.get("SKIPSTREAM_BUILD_DIR", "build/release")
 MODEL = ROOT / "model" / "zoo" / "nouns32.safetensors"
 
+# AddressSanitizer surrounds and shadows memory that is allocated.
+MEMORY_FACTOR = 1.5 if "ASAN_OPTIONS" in os.environ else 1.0
 # Seconds that anything may take before a test fails instead of hanging. Nothing is measured with
 # it. Programs with sanitizers take several times as long.
 PATIENCE = 60.0 * float(os.environ.get("SKIPSTREAM_PATIENCE", "1"))

@@ -16,7 +16,7 @@ from pathlib import Path
 import grpc
 import pytest
 import skipstream
-from harness import PATIENCE, Server
+from harness import MEMORY_FACTOR, PATIENCE, Server
 from soak.http2 import (
     DATA,
     END_HEADERS,
@@ -30,9 +30,9 @@ from soak.http2 import (
 
 MEBIBYTE = 1 << 20
 # Allocators and connections take a little, too.
-SMALL = 50 * MEBIBYTE
+SMALL = 50 * MEBIBYTE * MEMORY_FACTOR
 # gRPC holds this much at most for all requests that are arriving.
-TRANSPORT = 512 * MEBIBYTE
+TRANSPORT = 512 * MEBIBYTE * MEMORY_FACTOR
 HEALTH = "/grpc.health.v1.Health/Check"
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 TOKEN = "secret"

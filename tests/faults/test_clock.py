@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import threading
 from collections.abc import Iterator
@@ -33,7 +34,8 @@ class SteppedServer:
         environment = {
             "LD_PRELOAD": str(BUILD / "tests/client/cli/libstepped_clock.so"),
             "STEPPED_CLOCK": str(self._offset),
-            "ASAN_OPTIONS": "verify_asan_link_order=0",  # in a build with it, it would come first
+            # In a build with AddressSanitizer, it would come first.
+            "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0",
         }
         self.server = Server("--threads=1", log=folder / "log", environment=environment)
 
