@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "model/diffusion/preconditioning.h"
 #include "model/diffusion/skip_tuning.h"
 #include "model/network_form.h"
 
@@ -22,7 +23,8 @@ struct NetworkInfo {
   // Share of training steps in which the network did not get the class; above 0 it can denoise
   // without one, and classifier-free guidance makes sense.
   double label_dropout = 0.0;
-  int num_skips = 0;  // K
+  int num_skips = 0;                // K
+  Preconditioning parametrization;  // of D by the raw network
   // The preconditioner's own limits; 0 and infinity for EDM.
   double sigma_min = 0.0;
   double sigma_max = 0.0;

@@ -201,10 +201,13 @@ std::vector<float> RowRho(const Fixture& fixture, int64_t row, int num_skips) {
 }
 
 // A plan that ends with base = D(latents; sigma).
-std::shared_ptr<const SamplingPlan> DenoisePlan(double sigma, std::vector<float> rho) {
+std::shared_ptr<const SamplingPlan> DenoisePlan(double sigma, std::vector<float> rho,
+                                                const Preconditioning& parametrization) {
   SolverStep step;
   step.sigma = sigma;
-  step.terms.push_back({.conditioning_sigma = sigma, .rho = std::move(rho)});
+  step.terms.push_back({.conditioning_sigma = sigma,
+                        .coefficients = parametrization.At(sigma, sigma),
+                        .rho = std::move(rho)});
   step.a[kNextBase][kDenoised] = 1.0;
   step.a[kNextEval][kDenoised] = 1.0;
   auto plan = std::make_shared<SamplingPlan>();
@@ -213,13 +216,14 @@ std::shared_ptr<const SamplingPlan> DenoisePlan(double sigma, std::vector<float>
   return plan;
 }
 
-absl::StatusOr<std::shared_ptr<const SamplingPlan>> HeunPlan(const Fixture& fixture,
-                                                             const std::vector<float>& rho) {
+absl::StatusOr<std::shared_ptr<const SamplingPlan>> HeunPlan(
+    const Fixture& fixture, const std::vector<float>& rho, const Preconditioning& parametrization) {
   SamplingParams params;
   params.solver = Solver::kHeun;
   params.levels = fixture.levels;
   params.skip_tuning.depth = ExplicitDepth{std::vector<double>(rho.begin(), rho.end())};
   params.num_skips = static_cast<int>(rho.size());
+  params.parametrization = parametrization;
   absl::StatusOr<SamplingPlan> plan = CompilePlan(params);
   if (!plan.ok()) return plan.status();
   return std::make_shared<const SamplingPlan>(*std::move(plan));
@@ -271,10 +275,11 @@ absl::StatusOr<std::vector<ParityError>> MeasureParity(const std::string& path, 
         const std::vector<float> rho =
             tuned ? RowRho(*fixture, b, num_skips) : std::vector<float>(num_skips, 1.0f);
         if (!heun) {
-          plans.push_back(DenoisePlan(fixture->sigma[b], rho));
+          plans.push_back(DenoisePlan(fixture->sigma[b], rho, model->info.parametrization));
           continue;
         }
-        absl::StatusOr<std::shared_ptr<const SamplingPlan>> plan = HeunPlan(*fixture, rho);
+        absl::StatusOr<std::shared_ptr<const SamplingPlan>> plan =
+            HeunPlan(*fixture, rho, model->info.parametrization);
         if (!plan.ok()) {
           return absl::InvalidArgumentError(
               absl::StrCat(path, ": not a parity fixture: ", plan.status().message()));

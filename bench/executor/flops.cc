@@ -19,7 +19,7 @@ double FlopsPerRow(const ModelDescription& model) {
   const int image = model.info.channels;
   double flops = conv(0, image, topology.in_conv_channels, 9) +
                  conv(0, topology.decoder.back().out_channels,
-                      image * model.preconditioning.outputs_per_channel(), 9);
+                      image * model.info.parametrization.outputs_per_channel(), 9);
   for (const auto* blocks : {&topology.encoder, &topology.decoder}) {
     for (const UNetBlockSpec& block : *blocks) {
       const double in = block.in_channels;

@@ -16,7 +16,7 @@ namespace {
 
 constexpr absl::Duration kWarmUp = absl::Seconds(3);
 
-absl::StatusOr<SamplingPlan> HeunPlan(int nfe, int num_skips) {
+absl::StatusOr<SamplingPlan> HeunPlan(int nfe, const NetworkInfo& network) {
   const absl::StatusOr<int> n = LevelsForNfe(Solver::kHeun, FinalLevel::kZero, nfe);
   if (!n.ok()) return n.status();
   // The defaults of a request.
@@ -25,7 +25,8 @@ absl::StatusOr<SamplingPlan> HeunPlan(int nfe, int num_skips) {
   SamplingParams params;
   params.solver = Solver::kHeun;
   params.levels = *levels;
-  params.num_skips = num_skips;
+  params.num_skips = network.num_skips;
+  params.parametrization = network.parametrization;
   return CompilePlan(params);
 }
 
@@ -69,7 +70,7 @@ absl::Status OverheadBench::Start() {
   server_ = *std::move(server);
 
   const NetworkInfo info = loop_executor_->GetNetworkInfo(loop_network_);
-  absl::StatusOr<SamplingPlan> plan = HeunPlan(options_.nfe, info.num_skips);
+  absl::StatusOr<SamplingPlan> plan = HeunPlan(options_.nfe, info);
   if (!plan.ok()) return plan.status();
   plan_ = std::make_shared<const SamplingPlan>(*std::move(plan));
   for (int i = 0; i < options_.max_samples; ++i) {

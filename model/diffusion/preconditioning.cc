@@ -116,7 +116,7 @@ std::vector<double> Preconditioning::sigma_levels() const {
   return u_.empty() ? u_ : std::vector<double>(u_.begin(), u_.end() - 1);
 }
 
-PreconditioningCoefficients Preconditioning::At(double sigma, double conditioning_sigma) const {
+DenoiserCoefficients Preconditioning::At(double sigma, double conditioning_sigma) const {
   double c_skip = 1.0;
   double c_out = 0.0;
   double c_in = 1.0;

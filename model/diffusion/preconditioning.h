@@ -10,22 +10,19 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "model/diffusion/solver_step.h"
 
 namespace skipstream {
 
 class FieldReader;
 
-struct PreconditioningCoefficients {
-  float c_skip = 0.0f;
-  float c_out = 0.0f;
-  float c_in = 0.0f;
-  float c_noise = 0.0f;
-};
-
 // Computes the coefficients of the published preconditioner classes.
 class Preconditioning {
  public:
   enum class Kind { kEdm, kVp, kVe, kIddpm, kCm };
+
+  // EDM with the published sigma_data of 0.5, for every noise level.
+  Preconditioning() : Preconditioning(Kind::kEdm) {}
 
   // Reads the constants of the class `name` from `config`: EDMPrecond, VPPrecond, VEPrecond,
   // iDDPMPrecond or CMPrecond. The published values are the defaults:
@@ -38,7 +35,7 @@ class Preconditioning {
 
   // Returns the coefficients: c_skip, c_out and c_in for the noise level `sigma` of the image,
   // c_noise for the level `conditioning_sigma` that the network is given.
-  PreconditioningCoefficients At(double sigma, double conditioning_sigma) const;
+  DenoiserCoefficients At(double sigma, double conditioning_sigma) const;
 
   // Bound the noise levels that the preconditioner is defined for.
   double sigma_min() const { return sigma_min_; }

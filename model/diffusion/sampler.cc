@@ -163,9 +163,12 @@ std::vector<SolverStep> SolverSteps(const SamplingParams& params, const StepPoin
 }
 
 // Returns the denoiser terms of one step: one, or two where guidance applies.
-std::vector<DenoiserTerm> Terms(const Guidance& guidance, double sigma, double conditioning_sigma,
-                                std::vector<float> rho) {
-  DenoiserTerm term = {.conditioning_sigma = conditioning_sigma, .rho = std::move(rho)};
+std::vector<DenoiserTerm> Terms(const SamplingParams& params, double sigma,
+                                double conditioning_sigma, std::vector<float> rho) {
+  const Guidance& guidance = params.guidance;
+  DenoiserTerm term = {.conditioning_sigma = conditioning_sigma,
+                       .coefficients = params.parametrization.At(sigma, conditioning_sigma),
+                       .rho = std::move(rho)};
   if (guidance.scale == 1.0 || sigma < guidance.sigma_lo || sigma > guidance.sigma_hi) {
     return {std::move(term)};
   }
@@ -174,6 +177,7 @@ std::vector<DenoiserTerm> Terms(const Guidance& guidance, double sigma, double c
   other.weight = 1.0 - guidance.scale;
   if (guidance.guide_num_skips) {
     other.network = 1;
+    other.coefficients = guidance.guide_parametrization.At(sigma, conditioning_sigma);
     other.rho.assign(*guidance.guide_num_skips, 1.0f);
   } else {
     other.conditional = false;
@@ -292,8 +296,7 @@ absl::StatusOr<SamplingPlan> CompilePlan(const SamplingParams& params) {
         NoiseStrength(params.skip_tuning.noise, step.sigma, lowest, params.levels.front());
     const double conditioning_sigma =
         params.conditioning_sigmas.empty() ? step.sigma : params.conditioning_sigmas[i];
-    step.terms =
-        Terms(params.guidance, step.sigma, conditioning_sigma, RhoAtStrength(*depth_rho, strength));
+    step.terms = Terms(params, step.sigma, conditioning_sigma, RhoAtStrength(*depth_rho, strength));
   }
   if (!IsFinite(plan)) {
     return absl::InvalidArgumentError(

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "model/diffusion/preconditioning.h"
 #include "model/diffusion/sigma_schedule.h"
 #include "model/diffusion/skip_tuning.h"
 #include "model/diffusion/solver.h"
@@ -48,6 +49,7 @@ struct Guidance {
   double sigma_hi = std::numeric_limits<double>::infinity();
   // Autoguidance: K of the second network, which is not skip-tuned. Empty: no second network.
   std::optional<int> guide_num_skips = std::nullopt;
+  Preconditioning guide_parametrization = {};  // of the second network
 };
 
 struct SamplingParams {
@@ -77,6 +79,7 @@ struct SamplingParams {
 
   SkipTuning skip_tuning;
   int num_skips = 0;  // K of the network
+  Preconditioning parametrization;
   Guidance guidance;
 };
 

@@ -21,7 +21,7 @@ inline constexpr int kSlotPlanes = kNumRegisters;
 struct RowDescriptor {
   const double* eval = nullptr;  // [C, H, W]; null: the row only fills the batch
   double weight = 0.0;           // of the row's D in the step's D
-  float c_skip = 0.0f;           // preconditioning, model/diffusion/preconditioning.h
+  float c_skip = 0.0f;           // DenoiserCoefficients of the term
   float c_out = 0.0f;
   float c_in = 0.0f;
   float c_noise = 0.0f;

@@ -34,6 +34,15 @@ inline constexpr int kNumUpdateRows = 3;
 
 using StepMatrix = std::array<std::array<double, kNumRegisters>, kNumUpdateRows>;
 
+// Turns a raw network F into a denoiser (EDM, arXiv 2206.00364, Eq. 7):
+//   D = c_skip x + c_out F(c_in x; c_noise)
+struct DenoiserCoefficients {
+  float c_skip = 0.0f;
+  float c_out = 0.0f;
+  float c_in = 0.0f;
+  float c_noise = 0.0f;
+};
+
 // Describes one denoiser term: one row of a batch.
 struct DenoiserTerm {
   double weight = 1.0;
@@ -44,6 +53,8 @@ struct DenoiserTerm {
   // Noise level that the network is given; differs from the step's sigma only for timestep-aligned
   // schedules.
   double conditioning_sigma = 0.0;
+  // Of the term's network at these levels: executors know no parametrization.
+  DenoiserCoefficients coefficients;
   // Skip coefficients [K], index 0 the deepest skip (the first one the decoder consumes).
   std::vector<float> rho;
 };

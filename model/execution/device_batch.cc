@@ -15,8 +15,8 @@ void GroupBySlot(std::vector<PlacedRow>& rows) {
   });
 }
 
-DeviceBatch MakeDeviceBatch(absl::Span<const PlacedRow> rows, int size, Extent shape, int num_skips,
-                            const Preconditioning& preconditioning) {
+DeviceBatch MakeDeviceBatch(absl::Span<const PlacedRow> rows, int size, Extent shape,
+                            int num_skips) {
   DeviceBatch program;
   program.rows.resize(size);
   program.updates.resize(size);
@@ -27,7 +27,7 @@ DeviceBatch MakeDeviceBatch(absl::Span<const PlacedRow> rows, int size, Extent s
     const EvalRow& row = *placed.row;
     const SolverStep& step = row.plan->steps[row.step];
     const DenoiserTerm& term = step.terms[row.term];
-    const PreconditioningCoefficients c = preconditioning.At(step.sigma, term.conditioning_sigma);
+    const DenoiserCoefficients& c = term.coefficients;
     program.rows[i] = {placed.registers + kEval * shape.elements(),
                        term.weight,
                        c.c_skip,

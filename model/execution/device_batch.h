@@ -8,7 +8,6 @@
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
-#include "model/diffusion/preconditioning.h"
 #include "model/diffusion/slot_update.h"
 #include "model/diffusion/solver_step.h"
 #include "model/executor.h"
@@ -37,8 +36,8 @@ struct DeviceBatch {
 };
 
 // Makes an evaluation of `rows`, which are grouped by slot and at most `size`.
-DeviceBatch MakeDeviceBatch(absl::Span<const PlacedRow> rows, int size, Extent shape, int num_skips,
-                            const Preconditioning& preconditioning);
+DeviceBatch MakeDeviceBatch(absl::Span<const PlacedRow> rows, int size, Extent shape,
+                            int num_skips);
 
 // Returns the smallest prepared size of an evaluation that holds `rows`, which is from 1 to max.
 // The sizes are 1, 2, 4, ... and `max`.

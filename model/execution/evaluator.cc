@@ -91,8 +91,7 @@ void Evaluator::Evaluate(int rows) {
 void Evaluator::Queue(absl::Span<const PlacedRow> rows, std::vector<Queued>& queued) {
   const int size = Prepare(rows.size());
   rows = rows.subspan(0, size);
-  const DeviceBatch batch =
-      MakeDeviceBatch(rows, size, extent_, num_skips_, network_.preconditioning());
+  const DeviceBatch batch = MakeDeviceBatch(rows, size, extent_, num_skips_);
   Queued& evaluation = queued.emplace_back();
   evaluation.rows.assign(rows.begin(), rows.end());
   for (size_t u = 0; u < batch.num_updates; ++u) {

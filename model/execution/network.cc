@@ -26,10 +26,8 @@ constexpr double kStoredLevelTolerance = 5e-3;
 
 }  // namespace
 
-Network::Network(NetworkInfo info, Preconditioning preconditioning, std::unique_ptr<UNet> unet)
-    : info_(std::move(info)),
-      preconditioning_(std::move(preconditioning)),
-      unet_(std::move(unet)) {}
+Network::Network(NetworkInfo info, std::unique_ptr<UNet> unet)
+    : info_(std::move(info)), unet_(std::move(unet)) {}
 
 Network::~Network() = default;
 
@@ -65,7 +63,8 @@ absl::StatusOr<std::unique_ptr<Network>> Network::Load(const std::string& path,
   std::future<absl::StatusOr<std::string>> sha256 = hash.get_future();
   const std::jthread hasher(std::move(hash));  // stops it if anything below fails
   ParameterReader reader(*file, prefix);
-  if (const std::vector<double>& levels = model->preconditioning.stored_levels(); !levels.empty()) {
+  if (const std::vector<double>& levels = model->info.parametrization.stored_levels();
+      !levels.empty()) {
     reader.CheckBuffer("u", {static_cast<int64_t>(levels.size())}, levels, kStoredLevelTolerance);
   }
   NetworkForm form;
@@ -79,8 +78,7 @@ absl::StatusOr<std::unique_ptr<Network>> Network::Load(const std::string& path,
   info.parameter_count = reader.parameter_count();
   info.sha256 = *std::move(digest);
   info.form = form;
-  return std::unique_ptr<Network>(
-      new Network(std::move(model->info), std::move(model->preconditioning), *std::move(unet)));
+  return std::unique_ptr<Network>(new Network(std::move(model->info), *std::move(unet)));
 }
 
 at::Tensor Network::Denoise(const at::Tensor& x, absl::Span<const DenoiserRow> rows) const {
@@ -92,7 +90,7 @@ at::Tensor Network::Denoise(const at::Tensor& x, absl::Span<const DenoiserRow> r
   if (info_.num_classes > 0) labels = at::zeros({batch, info_.num_classes}, at::kFloat);
   for (int64_t b = 0; b < batch; ++b) {
     const DenoiserRow& row = rows[b];
-    const PreconditioningCoefficients c = preconditioning_.At(row.sigma, row.conditioning_sigma);
+    const DenoiserCoefficients c = info_.parametrization.At(row.sigma, row.conditioning_sigma);
     float* scaling = scalings.mutable_data_ptr<float>() + b;
     scaling[0] = c.c_skip;
     scaling[batch] = c.c_out;

@@ -9,7 +9,6 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "model/diffusion/preconditioning.h"
 #include "model/network_form.h"
 #include "model/network_info.h"
 
@@ -56,7 +55,6 @@ class Network {
   ~Network();
 
   const NetworkInfo& info() const { return info_; }
-  const Preconditioning& preconditioning() const { return preconditioning_; }
   UNet& unet() { return *unet_; }
 
   // Returns D(x) for x [B, C, H, W], contiguous float32, with the shape of x. rows.size() is B and
@@ -64,10 +62,9 @@ class Network {
   at::Tensor Denoise(const at::Tensor& x, absl::Span<const DenoiserRow> rows) const;
 
  private:
-  Network(NetworkInfo info, Preconditioning preconditioning, std::unique_ptr<UNet> unet);
+  Network(NetworkInfo info, std::unique_ptr<UNet> unet);
 
   NetworkInfo info_;
-  Preconditioning preconditioning_;
   std::unique_ptr<UNet> unet_;
 };
 

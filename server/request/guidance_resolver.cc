@@ -73,6 +73,7 @@ std::optional<Guidance> ResolveGuidance(const v1::Guidance& guidance, const Netw
   if (guide != nullptr) {
     valid &= CheckGuide(*guide, model, violations);
     resolved.guide_num_skips = guide->info().num_skips;
+    resolved.guide_parametrization = guide->info().parametrization;
   } else {
     if (valid) valid = CheckSelfGuidance(resolved.scale, model, violations);
     if (!guidance.guide_model_sha256().empty()) {

@@ -195,6 +195,7 @@ absl::StatusOr<ResolvedGeneration> ResolveRequest(const v1::GenerateRequest& req
 
   params->skip_tuning = *tuning;
   params->num_skips = info.num_skips;
+  params->parametrization = info.parametrization;
   params->starts_from_image = image.has_value();
   const bool is_guided = IsGuided(*guidance);
   if (is_guided) params->guidance = *guidance;

@@ -56,7 +56,7 @@ absl::StatusOr<SlotId> FaultyExecutor::AllocateSlot(const SlotInit& init) {
   if (poisoned_step && *poisoned_step < init.plan->nfe()) {
     auto plan = std::make_shared<SamplingPlan>(*init.plan);
     for (DenoiserTerm& term : plan->steps[static_cast<size_t>(*poisoned_step)].terms) {
-      term.conditioning_sigma = std::numeric_limits<double>::quiet_NaN();
+      term.coefficients.c_noise = std::numeric_limits<float>::quiet_NaN();
     }
     poisoned_plans_[*slot] = std::move(plan);
   }

@@ -82,9 +82,10 @@ absl::StatusOr<ModelDescription> ParseModelMetadata(
   if (!preconditioning.ok()) return preconditioning.status();
   if (absl::Status status = fields.Finish(); !status.ok()) return status;
 
-  ModelDescription model{std::move(config), *std::move(preconditioning), {}};
+  ModelDescription model{std::move(config), {}};
   const UNetConfig& unet = model.unet();
   NetworkInfo& info = model.info;
+  info.parametrization = *std::move(preconditioning);
   info.preconditioning = *Find(metadata, "preconditioning");
   info.architecture = architecture;
   info.channels = unet.img_channels;
@@ -93,9 +94,9 @@ absl::StatusOr<ModelDescription> ParseModelMetadata(
   info.num_classes = unet.label_dim;
   info.label_dropout = unet.label_dropout;
   info.num_skips = unet.num_skips();
-  info.sigma_min = model.preconditioning.sigma_min();
-  info.sigma_max = model.preconditioning.sigma_max();
-  info.sigma_levels = model.preconditioning.sigma_levels();
+  info.sigma_min = info.parametrization.sigma_min();
+  info.sigma_max = info.parametrization.sigma_max();
+  info.sigma_levels = info.parametrization.sigma_levels();
   if (const std::string* classes = Find(metadata, "classes"); classes != nullptr) {
     absl::StatusOr<std::vector<std::string>> names = ParseClasses(*classes, unet.label_dim);
     if (!names.ok()) return names.status();

@@ -7,7 +7,6 @@
 #include <variant>
 
 #include "absl/status/statusor.h"
-#include "model/diffusion/preconditioning.h"
 #include "model/families/edm_unet/dhariwal_unet_config.h"
 #include "model/families/edm_unet/song_unet_config.h"
 #include "model/network_info.h"
@@ -18,11 +17,10 @@ using UNetFamilyConfig = std::variant<SongUNetConfig, DhariwalUNetConfig>;
 
 struct ModelDescription {
   UNetFamilyConfig config;
-  Preconditioning preconditioning;
   NetworkInfo info;  // without parameter_count and sha256
 
   // Returns the channels of the raw network's output.
-  int out_channels() const { return info.channels * preconditioning.outputs_per_channel(); }
+  int out_channels() const { return info.channels * info.parametrization.outputs_per_channel(); }
   // Returns the options that the families have in common.
   const UNetConfig& unet() const {
     return std::visit([](const auto& family) -> const UNetConfig& { return family; }, config);

@@ -25,7 +25,7 @@ Preconditioning Make(const std::string& name, const std::string& config = "{}") 
 }
 
 TEST(PreconditioningTest, EdmFollowsTable1) {
-  const PreconditioningCoefficients c = Make("EDMPrecond").At(2.0, 2.0);
+  const DenoiserCoefficients c = Make("EDMPrecond").At(2.0, 2.0);
   EXPECT_FLOAT_EQ(c.c_skip, 0.25f / 4.25f);
   EXPECT_FLOAT_EQ(c.c_out, 1.0f / std::sqrt(4.25f));
   EXPECT_FLOAT_EQ(c.c_in, 1.0f / std::sqrt(4.25f));
@@ -33,13 +33,13 @@ TEST(PreconditioningTest, EdmFollowsTable1) {
 }
 
 TEST(PreconditioningTest, EdmWithOtherDataDeviation) {
-  const PreconditioningCoefficients c = Make("EDMPrecond", R"({"sigma_data": 1})").At(1.0, 1.0);
+  const DenoiserCoefficients c = Make("EDMPrecond", R"({"sigma_data": 1})").At(1.0, 1.0);
   EXPECT_FLOAT_EQ(c.c_skip, 0.5f);
 }
 
 TEST(PreconditioningTest, VpFollowsTable1) {
   const Preconditioning vp = Make("VPPrecond");
-  const PreconditioningCoefficients c = vp.At(3.0, 3.0);
+  const DenoiserCoefficients c = vp.At(3.0, 3.0);
   EXPECT_FLOAT_EQ(c.c_skip, 1.0f);
   EXPECT_FLOAT_EQ(c.c_out, -3.0f);
   EXPECT_FLOAT_EQ(c.c_in, 1.0f / std::sqrt(10.0f));
@@ -56,7 +56,7 @@ TEST(PreconditioningTest, VpLimitsAreTheOnesThePublishedNetworksState) {
 
 TEST(PreconditioningTest, VeFollowsTable1) {
   const Preconditioning ve = Make("VEPrecond");
-  const PreconditioningCoefficients c = ve.At(3.0, 3.0);
+  const DenoiserCoefficients c = ve.At(3.0, 3.0);
   EXPECT_FLOAT_EQ(c.c_skip, 1.0f);
   EXPECT_FLOAT_EQ(c.c_out, 3.0f);
   EXPECT_FLOAT_EQ(c.c_in, 1.0f);
@@ -72,7 +72,7 @@ TEST(PreconditioningTest, EdmHasNoLimitsOfItsOwn) {
 }
 
 TEST(PreconditioningTest, TheNetworkIsToldTheConditioningSigmaAndScaledByTheRealOne) {
-  const PreconditioningCoefficients aligned = Make("EDMPrecond").At(2.0, 5.0);
+  const DenoiserCoefficients aligned = Make("EDMPrecond").At(2.0, 5.0);
   EXPECT_FLOAT_EQ(aligned.c_in, Make("EDMPrecond").At(2.0, 2.0).c_in);
   EXPECT_FLOAT_EQ(aligned.c_noise, Make("EDMPrecond").At(5.0, 5.0).c_noise);
 }
@@ -95,7 +95,7 @@ TEST(PreconditioningTest, IddpmFollowsTable1) {
   // alpha_bar(0) is 0: here C_1 decides.
   EXPECT_NEAR(levels[0], std::sqrt((levels[1] * levels[1] + 1.0) / 0.001 - 1.0), 1e-2);
 
-  const PreconditioningCoefficients c = iddpm.At(3.0, 3.0);
+  const DenoiserCoefficients c = iddpm.At(3.0, 3.0);
   EXPECT_FLOAT_EQ(c.c_skip, 1.0f);
   EXPECT_FLOAT_EQ(c.c_out, -3.0f);
   EXPECT_FLOAT_EQ(c.c_in, 1.0f / std::sqrt(10.0f));
@@ -133,7 +133,7 @@ TEST(PreconditioningTest, AConsistencyFunctionIsTheIdentityAtSigmaMin) {
   EXPECT_EQ(cm.sigma_max(), 80.0);
   EXPECT_FLOAT_EQ(cm.At(0.002, 0.002).c_skip, 1.0f);
   EXPECT_EQ(cm.At(0.002, 0.002).c_out, 0.0f);
-  const PreconditioningCoefficients c = cm.At(2.002, 2.002);
+  const DenoiserCoefficients c = cm.At(2.002, 2.002);
   const float total = 2.002f * 2.002f + 0.25f;
   EXPECT_FLOAT_EQ(c.c_skip, 0.25f / 4.25f);
   EXPECT_FLOAT_EQ(c.c_out, 1.0f / std::sqrt(total));

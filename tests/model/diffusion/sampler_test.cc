@@ -8,8 +8,10 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "base/strict_json.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
 
 namespace skipstream {
 namespace {
@@ -240,6 +242,33 @@ TEST(GuidanceTest, PutsASecondRowInsideItsIntervalOnly) {
     EXPECT_EQ(term.network, 0);
     EXPECT_EQ(term.conditioning_sigma, 5.0);
     EXPECT_THAT(term.rho, ElementsAre(0.9f, 0.9f, 0.9f));
+  }
+}
+
+TEST(GuidanceTest, EachTermCarriesTheCoefficientsOfItsNetwork) {
+  const nlohmann::json no_fields = nlohmann::json::object();
+  FieldReader fields(no_fields, "config");
+  SamplingParams params = Params(Solver::kEuler, {80.0, 5.0});
+  params.parametrization = Preconditioning::Parse("VPPrecond", fields).value();
+  params.conditioning_sigmas = {70.0, 6.0};
+  params.guidance.scale = 2.0;
+  params.guidance.guide_num_skips = 2;
+  params.guidance.guide_parametrization = Preconditioning::Parse("VEPrecond", fields).value();
+  const SamplingPlan plan = Compiled(params);
+  for (size_t i = 0; i < 2; ++i) {
+    const SolverStep& step = plan.steps[i];
+    const std::vector<Preconditioning> networks = {params.parametrization,
+                                                   params.guidance.guide_parametrization};
+    ASSERT_EQ(step.terms.size(), networks.size());
+    for (size_t n = 0; n < networks.size(); ++n) {
+      const DenoiserCoefficients expected =
+          networks[n].At(step.sigma, params.conditioning_sigmas[i]);
+      const DenoiserCoefficients& got = step.terms[n].coefficients;
+      EXPECT_EQ(got.c_skip, expected.c_skip);
+      EXPECT_EQ(got.c_out, expected.c_out);
+      EXPECT_EQ(got.c_in, expected.c_in);
+      EXPECT_EQ(got.c_noise, expected.c_noise);
+    }
   }
 }
 

@@ -12,8 +12,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "model/backends/cpu/slot_update_loops.h"
+#include "model/diffusion/preconditioning.h"
 #include "model/diffusion/sampler.h"
-#include "model/families/edm_unet/model_file.h"
 #include "tests/model/execution/executor_harness.h"
 #include "tests/model/execution/slot_registers.h"
 
@@ -25,13 +25,6 @@ using ::testing::HasSubstr;
 
 constexpr Extent kShape = {2, 1, 3};
 constexpr int kElements = 6;
-
-Preconditioning Edm() {
-  return ParseModelMetadata({{"preconditioning", "EDMPrecond"},
-                             {"config", R"({"img_resolution": 4, "img_channels": 3,
-                                            "model_channels": 32, "channel_mult": [1]})"}})
-      ->preconditioning;
-}
 
 // A slot as a device has it.
 struct DeviceSlot {
@@ -117,7 +110,6 @@ TEST_P(EverySolverTest, StepsAreThoseOfTheReferenceRegisters) {
   slot.Set(kEval, Get(expected, kEval));
   WrittenRegisters written;
   written.Reset();
-  const Preconditioning preconditioning = Edm();
 
   for (int index = 0; index < plan->nfe(); ++index) {
     const SolverStep& step = plan->steps[index];
@@ -131,11 +123,10 @@ TEST_P(EverySolverTest, StepsAreThoseOfTheReferenceRegisters) {
                         row.term + 1 == terms && step.uses_noise ? noise.data() : nullptr});
     }
     const int size = BucketFor(terms, 4);
-    const DeviceBatch program = MakeDeviceBatch(placed, size, kShape, 3, preconditioning);
+    const DeviceBatch program = MakeDeviceBatch(placed, size, kShape, 3);
     const std::vector<float> f = draw(size * kElements);  // [rows, H * W, C]
     for (int term = 0; term < terms; ++term) {
-      const PreconditioningCoefficients c =
-          preconditioning.At(step.sigma, step.terms[term].conditioning_sigma);
+      const DenoiserCoefficients& c = step.terms[term].coefficients;
       std::vector<float> denoised;
       for (int i = 0; i < kElements; ++i) {
         const float raw = f[(term * kShape.pixels() + i % kShape.pixels()) * kShape.channels +
@@ -192,7 +183,7 @@ TEST(DeviceBatchTest, RowsOfASlotBecomeNeighboursAndOneUpdate) {
   for (const PlacedRow& row : placed) order.push_back(row.index);
   EXPECT_THAT(order, ElementsAre(0, 2, 1));
 
-  const DeviceBatch program = MakeDeviceBatch(placed, 4, kShape, 2, Edm());
+  const DeviceBatch program = MakeDeviceBatch(placed, 4, kShape, 2);
   ASSERT_EQ(program.num_updates, 2);
   EXPECT_EQ(program.updates[0].registers, four.registers.data());
   EXPECT_EQ(program.updates[0].num_rows, 2);
@@ -214,7 +205,8 @@ TEST(DeviceBatchTest, WhatIsNotFiniteIsSeen) {
   auto plan = std::make_shared<SamplingPlan>();
   SolverStep step;
   step.sigma = 1.0;
-  step.terms = {{.conditioning_sigma = 1.0, .rho = {1.0f}}};
+  step.terms = {
+      {.conditioning_sigma = 1.0, .coefficients = Preconditioning().At(1.0, 1.0), .rho = {1.0f}}};
   step.a[kNextBase][kDenoised] = step.a[kNextEval][kDenoised] = 1e308;
   plan->steps.push_back(step);
   const EvalRow row = {0, -1, plan, 0, 0};
@@ -223,7 +215,7 @@ TEST(DeviceBatchTest, WhatIsNotFiniteIsSeen) {
       DeviceSlot slot;
       slot.Set(kEval, std::vector<double>(kElements, 0.0));
       const PlacedRow placed = {&row, 0, slot.registers.data()};
-      const DeviceBatch program = MakeDeviceBatch({&placed, 1}, 1, kShape, 1, Edm());
+      const DeviceBatch program = MakeDeviceBatch({&placed, 1}, 1, kShape, 1);
       return Execute(program, std::vector<float>(kElements, f), by)[0];
     };
     EXPECT_EQ(failures(1.0f), 0);

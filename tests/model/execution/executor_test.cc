@@ -6,6 +6,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "model/backends/cpu/cpu_features.h"
+#include "model/diffusion/preconditioning.h"
 #include "tests/model/execution/executor_harness.h"
 #include "tests/model/files/editable_model.h"
 
@@ -48,6 +49,7 @@ PlanPtr GuidedPlan(const std::vector<GuidedTerm>& terms) {
     step.terms.push_back({.weight = term.weight,
                           .conditional = term.conditional,
                           .conditioning_sigma = 5.0,
+                          .coefficients = Preconditioning().At(5.0, 5.0),
                           .rho = std::vector<float>(9, 1.0f)});
   }
   step.a[kNextBase][kDenoised] = 1.0;

@@ -184,7 +184,7 @@ absl::Status CheckConfig(const std::string& preconditioning, const json& config)
       ParseModelMetadata({{"preconditioning", preconditioning}, {"config", config.dump()}});
   if (!model.ok()) return model.status();
   ShapeRecorder recorder;
-  const int outputs = model->info.channels * model->preconditioning.outputs_per_channel();
+  const int outputs = model->info.channels * model->info.parametrization.outputs_per_channel();
   if (const auto* song = std::get_if<SongUNetConfig>(&model->config)) {
     const SongUNet network(*song, outputs, recorder);
   } else {

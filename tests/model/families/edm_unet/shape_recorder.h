@@ -24,7 +24,7 @@ class ShapeRecorder final : public ParameterSource {
   // Records the tensors that the network of a model asks for.
   static ShapeRecorder Of(const ModelDescription& model) {
     ShapeRecorder recorder;
-    const int out_channels = model.info.channels * model.preconditioning.outputs_per_channel();
+    const int out_channels = model.info.channels * model.info.parametrization.outputs_per_channel();
     if (const auto* song = std::get_if<SongUNetConfig>(&model.config)) {
       const SongUNet network(*song, out_channels, recorder);
     } else {
