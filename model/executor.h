@@ -62,7 +62,8 @@ struct BatchResult {
   absl::Status status;
   // One per row when `status` is OK: a row that is not OK (e.g. a NaN) failed alone.
   std::vector<absl::Status> row_status;
-  absl::Duration busy;  // time the device spent on the batch
+  // Time of the device on the batch; zero if it did not evaluate every row.
+  absl::Duration busy;
 };
 
 enum class ReadOutKind {

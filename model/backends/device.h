@@ -38,7 +38,8 @@ class Device {
   virtual at::Device device() const = 0;
 
   // Evaluations are recorded in advance, for 1, 2, 4, ... and the largest number of rows, and
-  // unused rows fill them up. False: any number of rows is evaluated, and nothing is recorded.
+  // unused rows fill them up. False: evaluations have the rows they are given, and the body of a
+  // graph runs at each replay.
   virtual bool pads_batches() const = 0;
   // Batches worth queueing. 1: an operation is done when its call returns.
   virtual int max_in_flight() const = 0;
@@ -46,7 +47,8 @@ class Device {
   // From now on the calling thread works with this device.
   virtual void Enter() = 0;
   virtual std::unique_ptr<DeviceMark> Mark() = 0;
-  // Runs `body`, whose every tensor lives on the device, and records the operations it queues.
+  // Runs `body`, whose every tensor lives on the device, and records the operations it queues;
+  // or keeps it, if batches are not padded.
   // Tensors that body refers to live as long as the graph. Replays read and write the same memory.
   // All graphs of a backend share the memory of intermediate results.
   virtual std::unique_ptr<DeviceGraph> Capture(const std::function<void()>& body) = 0;

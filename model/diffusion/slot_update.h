@@ -1,5 +1,5 @@
-// Applies an evaluation to the registers of slots on a device, element by element. The same code
-// serves the kernels of a GPU and loops on a CPU. Plain C++.
+// Applies an evaluation to the registers of slots, element by element, as the kernels of a GPU do.
+// The loops of model/backends/cpu do the same register by register. Plain C++.
 #ifndef SKIPSTREAM_MODEL_DIFFUSION_SLOT_UPDATE_H_
 #define SKIPSTREAM_MODEL_DIFFUSION_SLOT_UPDATE_H_
 

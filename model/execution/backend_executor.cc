@@ -157,9 +157,10 @@ absl::StatusOr<std::unique_ptr<Network>> BackendExecutor::Load(const std::string
 void BackendExecutor::PrepareGraphs(Network& network) {
   // From the largest one down: each finds the memory of those before it.
   for (int rows = options_.max_batch; rows > 0;) {
-    RunThrowing([&] { rows = EvaluatorOf(network).Prepare(rows); });
+    int made = 0;
+    RunThrowing([&] { made = EvaluatorOf(network).Prepare(rows); });
     if (options_.deterministic) return;
-    rows = SmallerBucket(rows);
+    rows = SmallerBucket(std::min(rows, made));  // a larger graph may do the work of one
   }
 }
 
@@ -184,10 +185,11 @@ void BackendExecutor::UnloadNetwork(NetworkId network) {
 
 absl::StatusOr<std::vector<BucketTiming>> BackendExecutor::WarmUp(NetworkId network,
                                                                   absl::Duration budget) {
-  const std::shared_ptr<Network> found = FindNetwork(network);
-  if (found == nullptr) return NotLoaded(network);
-  absl::StatusOr<std::vector<BucketTiming>> timings = absl::InternalError("not measured");
+  absl::StatusOr<std::vector<BucketTiming>> timings = NotLoaded(network);
   stream_.Run([&] {
+    // Found here, so that its evaluator is dropped by a later operation.
+    const std::shared_ptr<Network> found = FindNetwork(network);
+    if (found == nullptr) return;
     try {
       timings = MeasureBuckets(options_.max_batch, budget,
                                [&](int rows) { return EvaluatorOf(*found).Time(rows); });
@@ -427,6 +429,12 @@ BatchResult BackendExecutor::Finish(Pending& pending) {
       if (pending.status.ok()) pending.status = StatusOfCurrentException();
     }
   }
+  size_t evaluated = 0;
+  for (const Evaluator::Queued& evaluation : pending.evaluations) {
+    evaluated += evaluation.rows.size();
+  }
+  // The time of fewer rows would mislead a cost model.
+  if (evaluated < pending.batch.rows.size()) result.busy = absl::ZeroDuration();
   result.status = pending.status;
   if (!pending.status.ok()) {
     for (const std::shared_ptr<Outcome>& outcome : pending.outcomes) {

@@ -48,13 +48,16 @@ int Evaluator::Prepare(size_t rows) {
   const int wanted = static_cast<int>(std::min<size_t>(rows, static_cast<size_t>(largest_)));
   int size = one_size_ ? largest_ : backend_.pads_batches() ? BucketFor(wanted, largest_) : wanted;
   while (!graphs_.contains(size)) {
+    if (const auto found = substitutes_.find(size); found != substitutes_.end()) {
+      return found->second;
+    }
     try {
       Capture(size);
     } catch (const c10::OutOfMemoryError&) {
       backend_.ReleaseCache();
       // One that is there already, if it is large enough; else a smaller one.
       const auto larger = graphs_.lower_bound(size);
-      if (larger != graphs_.end()) return larger->first;
+      if (larger != graphs_.end()) return substitutes_[size] = larger->first;
       if (size == 1) throw;
       size = SmallerBucket(size);
       largest_ = size;

@@ -30,9 +30,12 @@ class Evaluator {
   // Evaluations have 1 to `max_rows` rows, or always `max_rows` if `one_size`. Backend and network
   // outlive the evaluator. Throws c10::Error.
   Evaluator(Backend& backend, Network& network, int max_rows, bool one_size);
+  Evaluator(const Evaluator&) = delete;
+  Evaluator& operator=(const Evaluator&) = delete;
 
-  // Records the graph that takes up to `rows` rows, unless it is there; a smaller one if memory
-  // runs out. Returns how many rows it takes. Throws c10::Error.
+  // Records the graph that takes up to `rows` rows, unless it is there. If memory runs out, a
+  // larger one that exists stands in, else a smaller one is recorded. Returns how many rows the
+  // graph takes. Throws c10::Error.
   int Prepare(size_t rows);
 
   // Queues an evaluation of the first rows, as many as Prepare() finds. `rows`: grouped by slot.
@@ -68,6 +71,7 @@ class Evaluator {
   at::Tensor labels_;                                   // [rows, classes]; undefined: no classes
   at::Tensor failures_;                                 // int32 [rows]
   std::map<int, std::unique_ptr<DeviceGraph>> graphs_;  // by rows
+  std::map<int, int> substitutes_;  // rows there was no memory for -> rows of the graph instead
 };
 
 }  // namespace skipstream

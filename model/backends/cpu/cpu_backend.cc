@@ -9,6 +9,7 @@
 
 #include "ATen/Parallel.h"
 #include "ATen/ops/empty.h"
+#include "c10/util/Exception.h"
 #include "model/backends/cpu/cpu_features.h"
 #include "model/backends/cpu/fused_unet.h"
 #include "model/families/edm_unet/dhariwal_unet.h"
@@ -112,6 +113,7 @@ std::unique_ptr<DeviceGraph> CpuBackend::Capture(const std::function<void()>& bo
 at::Tensor CpuBackend::HostBuffer(int64_t bytes) { return at::empty({bytes}, at::kByte); }
 
 void CpuBackend::Copy(const at::Tensor& to, const at::Tensor& from) {
+  TORCH_CHECK(to.nbytes() == from.nbytes() && to.is_contiguous() && from.is_contiguous());
   std::memcpy(to.mutable_data_ptr(), from.const_data_ptr(), to.nbytes());
 }
 

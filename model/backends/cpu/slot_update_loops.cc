@@ -23,13 +23,14 @@ bool AddDenoised(const RowDescriptor& row, const double* eval, const float* f, i
   constexpr uint32_t kExponent = 0x7f800000u;
   uint32_t found = 0;
   const int pixels = shape.pixels();
+  const double weight = row.weight;
   for (int c = 0; c < shape.channels; ++c) {
     const double* const from = eval + int64_t{c} * pixels;
     double* const to = gathered + int64_t{c} * pixels;
     for (int p = 0; p < pixels; ++p) {
       const float d = DenoisedElement(row, from[p], f[int64_t{p} * f_channels + c]);
       found |= static_cast<uint32_t>((std::bit_cast<uint32_t>(d) & kExponent) == kExponent);
-      to[p] = (starts ? 0.0 : to[p]) + row.weight * static_cast<double>(d);
+      to[p] = (starts ? 0.0 : to[p]) + weight * static_cast<double>(d);
     }
   }
   return found == 0;
@@ -53,9 +54,13 @@ int32_t UpdateSlot(const SlotUpdate& update, const RowDescriptor* rows, const fl
   if (!update.applies) return failures;
 
   if (update.mask != nullptr) {
-    for (int64_t i = 0; i < elements; ++i) {
-      const double m = update.mask[i % shape.pixels()];
-      gathered[i] = m * gathered[i] + (1.0 - m) * update.image[i];
+    for (int c = 0; c < shape.channels; ++c) {
+      double* const d = gathered + int64_t{c} * shape.pixels();
+      const float* const image = update.image + int64_t{c} * shape.pixels();
+      for (int p = 0; p < shape.pixels(); ++p) {
+        const double m = update.mask[p];
+        d[p] = m * d[p] + (1.0 - m) * image[p];
+      }
     }
   }
   const int num_rows = update.push ? kNumUpdateRows : kPushed;

@@ -13,8 +13,9 @@ namespace skipstream::cpu {
 // Memory for the results of a matrix until they replace the registers it reads.
 using UpdateScratch = std::array<std::vector<double>, kNumUpdateRows>;
 
-// Does UpdateElement() for every element of a slot, in loops over whole registers that compilers
-// turn into vectors. The values are the same to the last bit. `f`: [rows, H, W, f_channels] of the
+// Does UpdateElement() for every element of a slot, in loops over whole registers. Every product
+// and every sum is rounded.
+// `f`: [rows, H, W, f_channels] of the
 // evaluation. Returns the Failures seen.
 int32_t UpdateSlot(const SlotUpdate& update, const RowDescriptor* rows, const float* f,
                    int f_channels, Extent shape, UpdateScratch& scratch);

@@ -127,7 +127,10 @@ DeviceFeature HostBackend::Measure(at::Tensor x, const at::Tensor& added) {
 
 void HostBackend::Gather(const RowTask& task, const at::Tensor& x, const at::Tensor& c_noise,
                          const at::Tensor& labels) {
-  TORCH_CHECK_WITH(OutOfMemoryError, task.count <= state_->memory_for_rows, "out of memory");
+  TORCH_CHECK_WITH(
+      OutOfMemoryError,
+      task.count <= state_->memory_for_rows && task.count != state_->no_memory_for_rows,
+      "out of memory");
   CpuBackend::Gather(task, x, c_noise, labels);
 }
 

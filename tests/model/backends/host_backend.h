@@ -15,6 +15,7 @@ namespace skipstream {
 
 // Controls the simulated device and counts its operations.
 struct HostDevice {
+  std::atomic<int> no_memory_for_rows = 0;     // evaluations of this size alone run out of memory
   std::atomic<int> memory_for_rows = 1 << 20;  // larger evaluations run out of memory
   std::atomic<bool> lost = false;              // nothing that was queued completes
   std::atomic<int> captures = 0;

@@ -91,6 +91,21 @@ TEST(RecordingBackendTest, WithoutMemoryForABatchSmallerOnesDoItsWork) {
   EXPECT_EQ(timings->back().rows, 8);
 }
 
+TEST(RecordingBackendTest, ALargerGraphStandsInForOneThereIsNoMemoryFor) {
+  const std::vector<Sample> samples = Samples(3);
+  ExecutorHarness roomy(TestedExecutor::kHost, {.max_batch = 8});
+  const auto expected = roomy.RunTogether(samples);
+  const auto device = std::make_shared<HostDevice>();
+  device->no_memory_for_rows = 4;
+  ExecutorHarness tight(Make(device, {.max_batch = 8}));
+  EXPECT_EQ(device->captures, 3);  // for 8, 2 and 1
+  const auto images = tight.RunTogether(samples);
+  for (size_t i = 0; i < samples.size(); ++i) {
+    EXPECT_LT(LargestDifference(images[i], expected[i]), 1e-3) << i;
+  }
+  EXPECT_EQ(device->captures, 3);  // it is not tried again
+}
+
 TEST(RecordingBackendTest, WithoutMemoryForASingleRowANetworkIsNotLoaded) {
   const auto device = std::make_shared<HostDevice>();
   const auto executor = Make(device, {.max_batch = 4});

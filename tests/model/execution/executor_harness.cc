@@ -37,8 +37,12 @@ std::unique_ptr<Backend> MakeBackend(TestedExecutor tested, const ExecutorOption
                             .deterministic = options.deterministic});
   }
 #ifdef SKIPSTREAM_TEST_KERNELS
-  if (tested == TestedExecutor::kKernels) return MakeKernelBackend(options.deterministic);
+  if (tested == TestedExecutor::kKernels) {
+    return MakeKernelBackend(options.precision.value_or(Precision::kBFloat16),
+                             options.deterministic);
+  }
 #endif
+  EXPECT_EQ(tested, TestedExecutor::kHost);
   return std::make_unique<HostBackend>(std::make_shared<HostDevice>(), options.precision,
                                        options.deterministic);
 }

@@ -22,8 +22,8 @@ const ::testing::Environment* const kNeedsGpu = ::testing::AddGlobalTestEnvironm
 
 }  // namespace
 
-std::unique_ptr<KernelBackend> MakeKernelBackend(bool deterministic) {
-  auto backend = CreateCudaBackend({.deterministic = deterministic});
+std::unique_ptr<KernelBackend> MakeKernelBackend(Precision precision, bool deterministic) {
+  auto backend = CreateCudaBackend({.deterministic = deterministic, .precision = precision});
   EXPECT_TRUE(backend.ok()) << backend.status();
   return *std::move(backend);
 }

@@ -8,7 +8,7 @@ namespace {
 
 class KernelsOnHost final : public KernelBackend {
  public:
-  KernelsOnHost() : KernelBackend({Precision::kFloat32, "asked for"}) {}
+  explicit KernelsOnHost(Precision precision) : KernelBackend({precision, "asked for"}) {}
 
   std::string name() const override { return host_.name(); }
   at::Device device() const override { return host_.device(); }
@@ -29,8 +29,8 @@ class KernelsOnHost final : public KernelBackend {
 
 }  // namespace
 
-std::unique_ptr<KernelBackend> MakeKernelBackend(bool /*deterministic*/) {
-  return std::make_unique<KernelsOnHost>();
+std::unique_ptr<KernelBackend> MakeKernelBackend(Precision precision, bool /*deterministic*/) {
+  return std::make_unique<KernelsOnHost>(precision);
 }
 
 void InEveryOrder(const std::function<void()>& body) {

@@ -33,7 +33,7 @@ class KernelBackendTest : public ::testing::Test {
  protected:
   void SetUp() override {
     at::manual_seed(5);
-    gpu_ = MakeKernelBackend(/*deterministic=*/true);
+    gpu_ = MakeKernelBackend(Precision::kFloat32, /*deterministic=*/true);
     gpu_->Enter();
   }
 

@@ -9,7 +9,7 @@
 
 namespace skipstream {
 
-std::unique_ptr<KernelBackend> MakeKernelBackend(bool deterministic);
+std::unique_ptr<KernelBackend> MakeKernelBackend(Precision precision, bool deterministic);
 
 // Runs `body` once for each order in which blocks and threads may have their turns, where that can
 // be chosen.
