@@ -8,34 +8,6 @@
 #include "prometheus/registry.h"
 
 namespace skipstream {
-namespace {
-
-// Waiting times are estimates: a full queue would otherwise be full of jobs that are just too late.
-constexpr double kWaitMargin = 0.15;
-
-// OK if a job can be done in the time that is left: `alone` on an idle device at its best, `now`
-// with what has to be done before it.
-absl::Status CheckDeadline(absl::Duration left, absl::Duration alone, absl::Duration now) {
-  if (std::max(alone, now) <= left) return absl::OkStatus();
-  const bool is_hopeless = alone > left;
-  absl::Status status = absl::ResourceExhaustedError(absl::StrCat(
-      "the deadline leaves ", absl::FormatDuration(left), ", and the request takes about ",
-      absl::FormatDuration(is_hopeless ? alone : now),
-      is_hopeless ? " even if nobody else is served; allow more time, or ask for fewer "
-                    "evaluations or images"
-                  : " with what was accepted before"));
-  SetReason(status, kDeadlineUnreachable);
-  if (!is_hopeless) SetRetryAfter(status, now - left);
-  return status;
-}
-
-RequestWork WorkOf(const GenerationJob& spec, const Scheduler::Ready& ready) {
-  return {.samples = static_cast<int>(spec.samples.size()),
-          .rows_per_sample = spec.plan->rows(),
-          .rows_per_step = ready.rows};
-}
-
-}  // namespace
 
 struct Engine::UnexposedMetrics {
   prometheus::Registry registry;
@@ -75,7 +47,8 @@ Engine::Engine(const Options& options, Executor& executor, const Clock& clock,
       clock_(clock),
       unexposed_metrics_(metrics == nullptr ? std::make_unique<UnexposedMetrics>() : nullptr),
       metrics_(metrics == nullptr ? unexposed_metrics_->metrics : *metrics),
-      scheduler_(options.scheduler, num_slots_) {
+      scheduler_(options.scheduler, num_slots_),
+      health_(options.failures_until_unhealthy, options.unhealthy_retry) {
   metrics_.slots.Set(num_slots_);
   for (int rows : CostModel(executor.max_batch()).Buckets()) {
     metrics_.evaluation_seconds.With({absl::StrCat(rows)});
@@ -99,16 +72,17 @@ void Engine::AddJob(JobId id, GenerationJob spec) {
   Sample first;
   first.job = &job;
   const Scheduler::Entry entry = EntryOf(job, ReadyRows(first));
+  const JobEstimate estimate(job.spec, entry,
+                             {.num_slots = num_slots_,
+                              .batches_in_flight = static_cast<int>(batches_.size()),
+                              .has_other_jobs = jobs_.size() > 1});
   std::optional<absl::Duration> by_deadline;
   if (entry.deadline != absl::InfiniteFuture()) {
     const absl::Duration left = entry.deadline - now;
-    const absl::Duration alone = TimeAlone(job, entry, BatchTimes::kBest);
-    if (alone <= left) {
-      by_deadline = TimeBehind(scheduler_.AheadByDeadline(entry, num_samples), job, entry);
+    if (estimate.Alone(BatchTimes::kBest) <= left) {
+      by_deadline = estimate.Behind(scheduler_.AheadByDeadline(entry, num_samples));
     }
-    const absl::Status status =
-        CheckDeadline(left, alone, WithMargin(by_deadline.value_or(alone), job, entry));
-    if (!status.ok()) {
+    if (const absl::Status status = estimate.CheckTimeLeft(left, by_deadline); !status.ok()) {
       FinishJob(id, status);
       return;
     }
@@ -121,7 +95,7 @@ void Engine::AddJob(JobId id, GenerationJob spec) {
   AcceptedInfo info;
   info.requests_ahead = static_cast<int64_t>(jobs_.size()) - 1;
   info.evaluations_ahead = outstanding_rows_;
-  info.estimate = TimeBehind(scheduler_.AheadByRank(entry, num_samples), job, entry);
+  info.estimate = estimate.Behind(scheduler_.AheadByRank(entry, num_samples));
   // It is served by rank until it is at risk.
   if (by_deadline) info.estimate = std::min(info.estimate, *by_deadline);
 
@@ -150,37 +124,6 @@ Scheduler::Entry Engine::EntryOf(const Job& job, const Scheduler::Ready& ready) 
           .deadline = job.spec.deadline,
           .time_per_row = turns * cost.BatchTime(ready.max_batch) / ready.rows,
           .device_time_per_row = cost.BatchTime(ready.max_batch) / ready.max_batch};
-}
-
-int Engine::Places(const Scheduler::Ready& ready) const {
-  return std::min(ready.max_batch, num_slots_ * ready.rows);
-}
-
-absl::Duration Engine::TimeAlone(const Job& job, const Scheduler::Entry& entry,
-                                 BatchTimes times) const {
-  return EstimateCompletion(job.spec.model->cost(), Places(entry.ready), absl::ZeroDuration(), {},
-                            WorkOf(job.spec, entry.ready), times);
-}
-
-absl::Duration Engine::WithMargin(absl::Duration time, const Job& job,
-                                  const Scheduler::Entry& entry) const {
-  // On an idle device there is nothing to wait for, and it would never learn if it had become too
-  // slow by a mistake: only what is hopeless at its best is refused then.
-  if (jobs_.size() == 1 && batches_.empty()) return absl::ZeroDuration();
-  const absl::Duration alone = TimeAlone(job, entry, BatchTimes::kUsual);
-  return time + kWaitMargin * std::max(time - alone, absl::ZeroDuration());
-}
-
-absl::Duration Engine::TimeBehind(const Scheduler::WorkAhead& ahead, const Job& job,
-                                  const Scheduler::Entry& entry) const {
-  const CostModel& cost = job.spec.model->cost();
-  // One batch of those in flight is half done on average.
-  absl::Duration before = ahead.other_time;
-  if (!batches_.empty()) {
-    before += (static_cast<double>(batches_.size()) - 0.5) * cost.BatchTime(entry.ready.max_batch);
-  }
-  return EstimateCompletion(cost, Places(entry.ready), before, ahead.samples,
-                            WorkOf(job.spec, entry.ready));
 }
 
 void Engine::CancelJob(JobId id) { StopJob(id, absl::CancelledError("the request was cancelled")); }
@@ -243,7 +186,7 @@ void Engine::Step() {
     StopJob(deadlines_.begin()->second,
             absl::DeadlineExceededError("the deadline passed before the request was done"));
   }
-  if (!healthy_ && healthy_again_at_ <= now) SetHealthy(true);
+  health_.Update(now);
   if (slot_retry_at_ <= now) slot_retry_at_ = absl::InfinitePast();
   while (static_cast<int>(batches_.size()) < executor_.max_in_flight()) {
     if (!SubmitBatch(now)) break;
@@ -388,7 +331,7 @@ void Engine::OnBatchDone(const BatchResult& result) {
     status = absl::InternalError(absl::StrCat("the executor reported ", result.row_status.size(),
                                               " results for ", batch.rows.size(), " rows"));
   }
-  RecordHealth(status.ok());
+  health_.Record(status.ok(), clock_.Now());
   if (!status.ok()) {
     metrics_.executor_failures.Increment();
     for (const BatchInFlight::Row& row : batch.rows) {
@@ -479,29 +422,11 @@ void Engine::EndSample(SampleId id) {
   samples_.erase(id);
 }
 
-// --- Health and time ---
-
-void Engine::RecordHealth(bool batch_ok) {
-  if (batch_ok) {
-    failures_in_a_row_ = 0;
-    SetHealthy(true);
-    return;
-  }
-  if (++failures_in_a_row_ < options_.failures_until_unhealthy) return;
-  healthy_again_at_ = clock_.Now() + options_.unhealthy_retry;
-  SetHealthy(false);
-}
-
-void Engine::SetHealthy(bool healthy) {
-  if (healthy == healthy_) return;
-  healthy_ = healthy;
-  if (health_callback_) health_callback_(healthy);
-}
+// --- Time and gauges ---
 
 absl::Time Engine::NextWakeup() const {
-  absl::Time wakeup = absl::InfiniteFuture();
-  if (!deadlines_.empty()) wakeup = deadlines_.begin()->first;
-  if (!healthy_) wakeup = std::min(wakeup, healthy_again_at_);
+  absl::Time wakeup = health_.NextUpdate();
+  if (!deadlines_.empty()) wakeup = std::min(wakeup, deadlines_.begin()->first);
   if (slot_retry_at_ != absl::InfinitePast()) wakeup = std::min(wakeup, slot_retry_at_);
   return wakeup;
 }

@@ -19,15 +19,13 @@
 #include "base/clock.h"
 #include "model/executor.h"
 #include "prometheus/counter.h"
-#include "server/engine/completion_estimate.h"
+#include "server/engine/engine_health.h"
 #include "server/engine/generation_job.h"
+#include "server/engine/job_estimate.h"
 #include "server/engine/scheduler.h"
 #include "server/metrics/metrics.h"
 
 namespace skipstream {
-
-// Reason of the refusal of a job because of its deadline.
-inline constexpr char kDeadlineUnreachable[] = "DEADLINE_UNREACHABLE";
 
 // Turns jobs into batches. Single-threaded and driven by its owner, which passes in jobs,
 // cancellations and the executor's completions, and then calls Step(). Nothing blocks and nothing
@@ -100,9 +98,9 @@ class Engine {
   // deadline, health retry or slot retry. InfiniteFuture if there is none.
   absl::Time NextWakeup() const;
 
-  bool healthy() const { return healthy_; }
+  bool healthy() const { return health_.healthy(); }
   void SetHealthCallback(std::function<void(bool)> on_change) {
-    health_callback_ = std::move(on_change);
+    health_.SetCallback(std::move(on_change));
   }
 
   int64_t finished_jobs() const { return finished_jobs_; }  // ended in any way
@@ -161,16 +159,6 @@ class Engine {
   int MaxBatch(const LoadedModel& model) const;
   // Returns the scheduler's entry of a sample of the job.
   Scheduler::Entry EntryOf(const Job& job, const Scheduler::Ready& ready) const;
-  // Returns the rows that samples like these can have in a batch, slots permitting.
-  int Places(const Scheduler::Ready& ready) const;
-  // Returns the time until the last image of a job that comes now: on an idle device, or behind
-  // other work.
-  absl::Duration TimeAlone(const Job& job, const Scheduler::Entry& entry, BatchTimes times) const;
-  // Returns that time with a margin for the waiting in it.
-  absl::Duration WithMargin(absl::Duration time, const Job& job,
-                            const Scheduler::Entry& entry) const;
-  absl::Duration TimeBehind(const Scheduler::WorkAhead& ahead, const Job& job,
-                            const Scheduler::Entry& entry) const;
   // Returns the rows of the sample's next step that can go into one batch: consecutive terms of one
   // network.
   Scheduler::Ready ReadyRows(const Sample& sample) const;
@@ -188,8 +176,6 @@ class Engine {
   void StopJob(JobId id, const absl::Status& status);
   void FinishJob(JobId id, const absl::Status& status);
 
-  void RecordHealth(bool batch_ok);
-  void SetHealthy(bool healthy);
   void UpdateGauges();
 
   const Options options_;
@@ -200,6 +186,7 @@ class Engine {
   std::unique_ptr<UnexposedMetrics> unexposed_metrics_;
   EngineMetrics& metrics_;
   Scheduler scheduler_;
+  EngineHealth health_;
 
   std::unordered_map<JobId, Job> jobs_;
   std::unordered_map<SampleId, Sample> samples_;            // those that have not ended
@@ -215,11 +202,6 @@ class Engine {
   int64_t finished_jobs_ = 0;
   // While in the future, the executor is not asked for slots; InfinitePast: it may be asked.
   absl::Time slot_retry_at_ = absl::InfinitePast();
-
-  bool healthy_ = true;
-  int failures_in_a_row_ = 0;
-  absl::Time healthy_again_at_;
-  std::function<void(bool)> health_callback_;
 };
 
 }  // namespace skipstream
