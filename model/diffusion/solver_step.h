@@ -54,7 +54,7 @@ struct DenoiserTerm {
   // schedules.
   double conditioning_sigma = 0.0;
   // Of the term's network at these levels: executors know no parametrization.
-  DenoiserCoefficients coefficients;
+  DenoiserCoefficients coefficients = {};
   // Skip coefficients [K], index 0 the deepest skip (the first one the decoder consumes).
   std::vector<float> rho;
 };

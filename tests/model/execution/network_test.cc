@@ -253,7 +253,7 @@ TEST(NetworkTest, ChannelsThatDoNotFormEvenGroupsAreRefused) {
   const auto file = SafetensorsFile::Open(path);
   ASSERT_TRUE(file.ok()) << file.status();
   ParameterReader reader(*file, "");
-  const GroupNorm norm(reader, "norm", 132, 1e-6f);
+  TakeNorm(reader, "norm", 132);
   EXPECT_THAT(std::string(reader.Finish().message()),
               HasSubstr("norm would split 132 channels into 32 groups"));
   unlink(path.c_str());
@@ -261,7 +261,7 @@ TEST(NetworkTest, ChannelsThatDoNotFormEvenGroupsAreRefused) {
 
 TEST(NetworkTest, ChannelsThatDoNotFormEvenHeadsAreRefused) {
   ShapeRecorder recorder;
-  const Attention attention(recorder, "block", 224, 3);
+  Attention::CheckHeads(recorder, "block", 224, 3);
   EXPECT_THAT(std::string(recorder.status().message()),
               HasSubstr("block.qkv would split 224 channels into 3 heads"));
 }
