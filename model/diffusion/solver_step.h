@@ -53,7 +53,7 @@ struct DenoiserTerm {
   // Noise level that the network is given; differs from the step's sigma only for timestep-aligned
   // schedules.
   double conditioning_sigma = 0.0;
-  // Of the term's network at these levels: executors know no parametrization.
+  // Give the term's network its D at these levels; executors know no parametrization.
   DenoiserCoefficients coefficients = {};
   // Skip coefficients [K], index 0 the deepest skip (the first one the decoder consumes).
   std::vector<float> rho;
