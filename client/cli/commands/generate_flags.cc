@@ -52,8 +52,9 @@ void AddGuidance(CLI::App& command, GenerateFlags& flags) {
 void AddInputImage(CLI::App& command, GenerateFlags& flags) {
   CLI::Option* image =
       command
-          .add_option("--image", flags.image_file,
-                      "Picture to start from (PNG, WebP or raw), of the model's size or a multiple")
+          .add_option(
+              "--image", flags.image_file,
+              "Init image to start from (PNG, WebP or raw), of the model's size or a multiple")
           ->type_name("FILE");
   AddValue<double>(
       command, "--strength",
@@ -178,9 +179,9 @@ void AddGenerateFlags(CLI::App& command, GenerateFlags& flags) {
   in_group("Sampler", [&] { nfe = AddSamplerFlags(command, flags); });
   in_group("Options of some solvers", [&] { AddSolverOptionFlags(command, flags); });
   in_group("Guidance", [&] { AddGuidance(command, flags); });
-  in_group("Start from a picture", [&] { AddInputImage(command, flags); });
+  in_group("Init image", [&] { AddInputImage(command, flags); });
   in_group("Skip-tuning", [&] { AddSkipTuning(command, flags, nfe); });
-  in_group("Picture", [&] { AddImage(command, flags); });
+  in_group("Image", [&] { AddImage(command, flags); });
 
   std::vector<CLI::Option*> describes_request;
   for (CLI::Option* option : command.get_options()) {
