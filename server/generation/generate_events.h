@@ -14,7 +14,7 @@ v1::GenerateEvent AcceptedEvent(const AcceptedInfo& info);
 v1::Preview PreviewOf(int sample, int evaluations_done, EncodedImage image);
 // Makes the event of an image; `request` makes exactly this image.
 v1::GenerateEvent ImageEvent(const ResolvedGeneration& resolved, int sample,
-                             v1::GenerateRequest request, EncodedImage image,
+                             v1::GenerateRequest request, EncodedImage encoded,
                              const SampleTimings& timings);
 v1::GenerateEvent ImageFailureEvent(int sample, const absl::Status& status);
 
