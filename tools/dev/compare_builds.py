@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import get_args
 
 import skipstream
-from skipstream.options import SolverName
+from skipstream.options import RequestOptions, SolverName
 
 # Reference kernels give the same bytes in batches of one size only.
 FORMS = (
@@ -38,7 +38,7 @@ def requests() -> list[skipstream.GenerateRequest]:
     mask = bytes(255 if i % 32 < 20 else 0 for i in range(32 * 32))
     for index, solver in enumerate(get_args(SolverName)):
         nfe = 7 if solver in ("heun", "dpm2") else 6
-        common = {
+        common: RequestOptions = {
             "solver": solver,
             "nfe": nfe,
             "format": "raw",
@@ -48,10 +48,11 @@ def requests() -> list[skipstream.GenerateRequest]:
         made.append(skipstream.make_request(**common, rho=0.9))
         if solver != "consistency":
             made.append(skipstream.make_request(**common, guidance=2.0, rho=1.05))
-        init = {"input_image": skipstream.InputImage(image, strength=0.7)}
-        made.append(skipstream.make_request(**common, **init))
-        inpainting = {"input_image": skipstream.InputImage(image, mask=mask, strength=0.9)}
-        made.append(skipstream.make_request(**common, **inpainting))
+        for init in (
+            skipstream.InputImage(image, strength=0.7),
+            skipstream.InputImage(image, mask=mask, strength=0.9),
+        ):
+            made.append(skipstream.make_request(**common, input_image=init))
     made.append(
         skipstream.make_request(nfe=9, churn=skipstream.Churn(5.0), seeds=[5], format="raw")
     )
