@@ -45,14 +45,17 @@ def requests() -> list[skipstream.GenerateRequest]:
             "seeds": [index, index + 100, index + 200],
             "classes": [index, 3, 7],
         }
-        made.append(skipstream.make_request(**common, rho=0.9))
+        kinds: list[RequestOptions] = [
+            {"rho": 0.9},
+            {"input_image": skipstream.InputImage(image, strength=0.7)},
+            {"input_image": skipstream.InputImage(image, mask=mask, strength=0.9)},
+        ]
         if solver != "consistency":
-            made.append(skipstream.make_request(**common, guidance=2.0, rho=1.05))
-        for init in (
-            skipstream.InputImage(image, strength=0.7),
-            skipstream.InputImage(image, mask=mask, strength=0.9),
-        ):
-            made.append(skipstream.make_request(**common, input_image=init))
+            kinds.append({"guidance": 2.0, "rho": 1.05})
+        for kind in kinds:
+            options = common.copy()
+            options.update(kind)
+            made.append(skipstream.make_request(**options))
     made.append(
         skipstream.make_request(nfe=9, churn=skipstream.Churn(5.0), seeds=[5], format="raw")
     )
